@@ -1,0 +1,12 @@
+// Package bench measures shmkit side by side with what people would use instead.
+//
+//	make bench
+//
+// Every comparison runs its parties in turn within one benchmark (A B A B …) on
+// the same machine, with the same payload and run-time values, in real second
+// processes where the subject has them, and reports the median of the rounds of
+// each party and their ratio. Absolute figures move with the machine; ratios
+// move less.
+//
+// A party that is not installed is skipped with a plain message.
+package bench

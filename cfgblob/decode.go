@@ -1,0 +1,74 @@
+package cfgblob
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+)
+
+// Strict returns a function for StoreOptions.Validate that accepts a document
+// only if it describes a T completely:
+//
+//   - every key is one of T's, in exactly its case;
+//   - every value has the kind and range of its field; null stands only where
+//     there is a pointer, a map, a slice or an interface;
+//   - the Validate() error method of *T, if it has one, returns nil.
+//
+// A key of T that is missing is not an error: Validate knows which zero value
+// is one. Errors are [*SyntaxError], [*FieldError], which names the key, what
+// was expected there and the key that was probably meant, and whatever Validate
+// returns. The first two never quote a value.
+func Strict[T any]() func(doc []byte) error { return StrictType(reflect.TypeFor[T]()) }
+
+// StrictType is [Strict] for a type that is only known while the program runs.
+func StrictType(t reflect.Type) func(doc []byte) error {
+	return func(doc []byte) error {
+		root, err := Parse(doc)
+		if err != nil {
+			return err
+		}
+		return decodeTree(reflect.New(t), root, doc, true)
+	}
+}
+
+// decode makes a T of a snapshot, as Bind documents.
+func decode[T any](s Snapshot) (*T, error) {
+	root, err := s.root()
+	if err != nil {
+		return nil, err
+	}
+	v := new(T)
+	if err := decodeTree(reflect.ValueOf(v), root, s.Doc, false); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// decodeTree fills what the pointer v points to from doc; root is doc parsed, and
+// is not modified.
+func decodeTree(v reflect.Value, root map[string]any, doc []byte, strict bool) error {
+	c := checker{strict: strict}
+	if err := c.value(root, v.Type().Elem()); err != nil {
+		return err
+	}
+	if len(c.folded) > 0 {
+		// encoding/json would take these keys for the fields they resemble.
+		pruned := copyTree(root).(map[string]any)
+		for _, path := range c.folded {
+			unsetIn(pruned, path)
+		}
+		var err error
+		if doc, err = canonical(pruned); err != nil {
+			return err
+		}
+	}
+	d := json.NewDecoder(bytes.NewReader(doc))
+	d.UseNumber()
+	if err := d.Decode(v.Interface()); err != nil {
+		return err
+	}
+	if check, ok := v.Interface().(interface{ Validate() error }); ok {
+		return check.Validate()
+	}
+	return nil
+}

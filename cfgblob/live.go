@@ -1,0 +1,182 @@
+package cfgblob
+
+import (
+	"context"
+	"iter"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"shmkit/seqlock"
+)
+
+// A Live is a configuration decoded into a T, always current. Any number of
+// goroutines may use it.
+type Live[T any] struct {
+	state atomic.Pointer[state[T]] // never nil
+	mu    sync.Mutex               // held by the one goroutine that decodes
+	from  *feed                    // nil: fixed
+}
+
+// A state is one decoded version. It never changes once others can see it.
+type state[T any] struct {
+	latch   *seqlock.Reader // where the fast path looks…
+	seen    uint64          // …and what it must find there for value to be current
+	value   *T
+	version uint64 // of value
+	err     error  // why value is not the newest
+	anchor  *mapping
+}
+
+// Bind decodes the current version of src into a T and returns the Live that
+// keeps it current. There is no goroutine behind it.
+//
+// Decoding is that of encoding/json, but keys must match in case too: "Level"
+// is not "level". Keys that T does not know are ignored, since a worker may use
+// a part of the configuration ([Strict], in the owner, is what refuses them);
+// numbers that land in an interface become [encoding/json.Number]. If *T has a
+// method Validate() error, it is called on each new value.
+//
+// An error of the first decoding is returned; see [Live.Err] for later ones.
+func Bind[T any](src Source) (*Live[T], error) {
+	l := &Live[T]{from: src.follow()}
+	rec, m := l.from.current(), l.from.m.Load()
+	value, err := decode[T](rec.snap)
+	if err != nil {
+		return nil, &DecodeError{l.from.name, rec.snap.Version, 0, err}
+	}
+	l.state.Store(newState(m, rec.seen, value, rec.snap.Version, rec.err))
+	return l, nil
+}
+
+// Fixed returns a Live that always holds v: for tests, and for code that takes a
+// Live where nothing is shared.
+func Fixed[T any](v T) *Live[T] {
+	l := new(Live[T])
+	l.state.Store(newState(nil, 0, &v, 0, nil))
+	return l
+}
+
+func newState[T any](m *mapping, seen uint64, value *T, version uint64, err error) *state[T] {
+	st := &state[T]{latch: still, value: value, version: version, err: err}
+	if m != nil {
+		st.latch, st.seen, st.anchor = m.latch, seen, m
+	}
+	return st
+}
+
+// still is a latch in private memory that stays at version 0 for ever.
+var still = func() *seqlock.Reader {
+	size, err := seqlock.Size(8, 0)
+	if err != nil {
+		panic(err)
+	}
+	view := make([]byte, size)
+	if err := seqlock.Format(view, 8, 0); err != nil {
+		panic(err)
+	}
+	r, err := seqlock.OpenReader(view)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}()
+
+// Load returns the current configuration. It is shared by all callers and must
+// not be modified; it stays as it is for ever, so that a caller who keeps the
+// pointer for a while sees one consistent version.
+//
+// While nothing changes a Load is one load of the version word in shared memory
+// and one of a private pointer: it neither waits nor allocates. The first Load
+// to find a new version decodes it; others that come meanwhile return the old
+// value. A version that cannot be decoded leaves the old value in place.
+func (l *Live[T]) Load() *T {
+	// Stored by refresh with its fields filled in, under l.mu; loaded here with
+	// acquire order (amd64: MOV; arm64: LDAR): the fields are visible.
+	st := l.state.Load()
+	// Stored by the publisher of the segment with release order after a version
+	// is whole, loaded by Version with acquire order. Equal: value is current.
+	if st.latch.Version() != st.seen {
+		return l.renew().value
+	}
+	runtime.KeepAlive(st) // and with it the mapping, up to here
+	return st.value
+}
+
+// renew decodes the new version unless somebody is at it already.
+func (l *Live[T]) renew() *state[T] {
+	if !l.mu.TryLock() {
+		return l.state.Load()
+	}
+	defer l.mu.Unlock()
+	return l.refresh()
+}
+
+// settle is renew for those who must see the version that is current now: they
+// wait for whoever decodes it.
+func (l *Live[T]) settle() *state[T] {
+	st := l.state.Load()
+	if st.latch.Version() == st.seen {
+		runtime.KeepAlive(st)
+		return st
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refresh()
+}
+
+// refresh takes over the current version. The caller holds l.mu.
+func (l *Live[T]) refresh() *state[T] {
+	old := l.state.Load()
+	// The mapping first: if the feed is closed in between, its last record is
+	// paired with a mapping that is still good.
+	m := l.from.m.Load()
+	rec := l.from.current()
+	if m == nil || rec.seen != old.seen {
+		st := newState(m, rec.seen, old.value, old.version, rec.err)
+		if rec.snap.Version != old.version {
+			value, err := decode[T](rec.snap)
+			if err == nil {
+				st.value, st.version = value, rec.snap.Version
+			} else {
+				st.err = &DecodeError{l.from.name, rec.snap.Version, old.version, err}
+			}
+		}
+		l.state.Store(st)
+		return st
+	}
+	return old
+}
+
+// Version is the version of the configuration that Load returns; 0 if fixed.
+func (l *Live[T]) Version() uint64 { return l.settle().version }
+
+// Err tells why Load does not return the newest version: it cannot be decoded
+// into a T, or it is corrupt. It is nil when Load is current.
+func (l *Live[T]) Err() error { return l.settle().err }
+
+// Watch yields the current configuration and then each newer one that could be
+// decoded, like [Source].Watch: versions may be skipped, the last one never is.
+// Unlike Load in another goroutine, it never yields an old value after it has
+// learned of a new one.
+func (l *Live[T]) Watch(ctx context.Context) iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		st := l.settle()
+		if !yield(st.value) {
+			return
+		}
+		if l.from == nil { // fixed: nothing else will come
+			<-ctx.Done()
+			return
+		}
+		version := st.version
+		for range l.from.records(ctx) {
+			if st := l.settle(); st.version != version {
+				version = st.version
+				if !yield(st.value) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"shmkit/cfgblob"
+	"shmkit/spawn"
+)
+
+// The flag values below check what they are given while the command line is
+// parsed, so that a wrong one is a usage error before anything has begun.
+
+// workersFlag is the N of -n.
+type workersFlag int
+
+func (f *workersFlag) Type() string   { return "N" }
+func (f *workersFlag) String() string { return strconv.Itoa(int(*f)) }
+func (f *workersFlag) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > spawn.MaxWorkers {
+		return fmt.Errorf("give a number from 1 to %d", spawn.MaxWorkers)
+	}
+	*f = workersFlag(n)
+	return nil
+}
+
+// runNameFlag is a name for a new run.
+type runNameFlag string
+
+func (f *runNameFlag) Type() string   { return "RUN" }
+func (f *runNameFlag) String() string { return string(*f) }
+func (f *runNameFlag) Set(s string) error {
+	if err := spawn.CheckRunName(s); err != nil {
+		return fmt.Errorf("%s", bare(err))
+	}
+	*f = runNameFlag(s)
+	return nil
+}
+
+// assignmentsFlag collects the KEY=VALUE of --set.
+type assignmentsFlag []string
+
+func (f *assignmentsFlag) Type() string   { return "KEY=VALUE" }
+func (f *assignmentsFlag) String() string { return strings.Join(*f, " ") }
+func (f *assignmentsFlag) Set(s string) error {
+	if _, _, err := cfgblob.ParseAssignment(s); err != nil {
+		return fmt.Errorf("%s", bare(err))
+	}
+	*f = append(*f, s)
+	return nil
+}

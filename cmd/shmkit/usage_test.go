@@ -1,0 +1,157 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// absent checks that files of the working directory do not exist.
+func (l *lab) absent(names ...string) {
+	l.t.Helper()
+	for _, name := range names {
+		if _, err := os.Lstat(l.path(name)); err == nil {
+			l.t.Errorf("left behind: %s", name)
+		}
+	}
+}
+
+// Every wrong command line is answered by one line that names the thing, with
+// exit code 2, and every failure with exit code 1; nothing is left.
+func TestBadInput(t *testing.T) {
+	l := newLab(t)
+	l.write("bad.yaml", "a: 1\n\tb: 2\n")
+	l.write("bad.json", "{\n\"a\": }")
+	l.write("bad.toml", "a =\n")
+	l.write("twice.json", "{\"a\":1,\n\"a\":2}")
+	l.write("conf.ini", "a=1\n")
+	l.write("text.db", strings.Repeat("no database here\n", 100))
+	l.write("not-executable", "echo hi\n")
+	before, err := os.ReadDir(l.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args string // separated by blanks
+		code int
+		says []string
+	}{
+		{"run", 2, []string{"COMMAND is missing"}},
+		{"run --", 2, []string{"COMMAND is missing"}},
+		{"run -n 4", 2, []string{"COMMAND is missing"}},
+		{"run -n 0 -- true", 2, []string{`"0"`, "-n", "1 to 16384"}},
+		{"run -n -1 -- true", 2, []string{`"-1"`, "-n"}},
+		{"run -n 100000 -- true", 2, []string{`"100000"`, "-n"}},
+		{"run -n 100,000 -- true", 2, []string{`"100,000"`}},
+		{"run -n many -- true", 2, []string{`"many"`}},
+		{"run -n", 2, []string{"-n"}},
+		{"run --frobnicate -- true", 2, []string{"--frobnicate"}},
+		{"run -x -- true", 2, []string{"-x"}},
+		{"run --log tape:/x -- true", 2, []string{`unknown sink "tape"`, "sqlite:PATH"}},
+		{"run --log json -- true", 2, []string{"json:PATH"}},
+		{"run --log json: -- true", 2, []string{"json:PATH"}},
+		{"run --log console:x -- true", 2, []string{"console"}},
+		{"run --log json:new --log text:./new -- true", 2, []string{"./new", "same place"}},
+		{"run --log console --log console -- true", 2, []string{"same place"}},
+		{"run --set novalue -- true", 2, []string{`"novalue"`, "KEY=VALUE"}},
+		{"run --set =1 -- true", 2, []string{"=1"}},
+		{"run --set a..b=1 -- true", 2, []string{"a..b"}},
+		{"run --name a/b -- true", 2, []string{`"a/b"`}},
+		{"run --name .hidden -- true", 2, []string{".hidden"}},
+		{"run --stop-timeout -1s -- true", 2, []string{"-1s"}},
+		{"run --stop-timeout soon -- true", 2, []string{`"soon"`}},
+		{"frobnicate", 2, []string{`"frobnicate"`}},
+		{"--frobnicate", 2, []string{"--frobnicate"}},
+		{"config", 2, []string{"get", "set", "watch"}},
+		{"config got", 2, []string{`"got"`, "get"}},
+		{"config get a b", 2, []string{`"b"`}},
+		{"config set", 2, []string{"KEY=VALUE"}},
+		{"config set a", 2, []string{`"a"`, "KEY=VALUE"}},
+		{"config set a=1 b=2", 2, []string{`"b=2"`}},
+		{"config watch a b", 2, []string{`"b"`}},
+		{"config get --frobnicate", 2, []string{"--frobnicate"}},
+		{"ps x", 2, []string{`"x"`}},
+		{"ps --jsn", 2, []string{"--jsn"}},
+
+		{"run -- no-such-command-here", 1, []string{`"no-such-command-here"`, "PATH"}},
+		{"run -- ./no-such-file", 1, []string{`"./no-such-file"`}},
+		{"run --log json:new -- ./not-executable", 1, []string{"not-executable"}},
+		{"run --log json:new -- /", 1, []string{`"/"`}},
+		{"run --log json:new --config missing.yaml -- true", 1, []string{`"missing.yaml"`, "no such file"}},
+		{"run --log json:new --config bad.yaml -- true", 1, []string{`"bad.yaml"`, "line 2"}},
+		{"run --log json:new --config bad.json -- true", 1, []string{`"bad.json"`, "line 2"}},
+		{"run --log json:new --config bad.toml -- true", 1, []string{`"bad.toml"`, "line 1"}},
+		{"run --log json:new --config twice.json -- true", 1, []string{`"twice.json"`, "line 2", `"a"`}},
+		{"run --log json:new --config conf.ini -- true", 1, []string{`"conf.ini"`, ".toml"}},
+		{"run --log json:new --set a=1 --set a.b=2 -- true", 1, []string{`"a`}},
+		{"run --log json:new --log json:no/such/folder/x -- true", 1, []string{"no/such/folder/x"}},
+		{"run --log json:new --log text:/ -- true", 1, []string{`text:/`}},
+		{"run --log json:new --log sqlite:no/such/x.db -- true", 1, []string{"no/such/x.db", "folder"}},
+		{"run --log sqlite:new --log sqlite:text.db -- true", 1, []string{"text.db", "not a database"}},
+		{"config get a", 1, []string{"no live run"}},
+		{"config set a=1", 1, []string{"no live run"}},
+		{"config watch", 1, []string{"no live run"}},
+		{"config get --run gone a", 1, []string{`"gone"`}},
+		{"config get --run a/b a", 1, []string{`"a/b"`}},
+		{"ps --run gone", 1, []string{`"gone"`}},
+	} {
+		r := l.shmkit(strings.Fields(c.args)...)
+		if r.code != c.code || r.stdout != "" {
+			t.Errorf("shmkit %s: exit code %d, want %d; stdout %q, stderr %q", c.args, r.code, c.code, r.stdout, r.stderr)
+		}
+		t.Logf("shmkit %s: %s", c.args, r.stderr)
+		oneLineError(t, r.stderr, c.says...)
+		after, err := os.ReadDir(l.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(after) != len(before) {
+			t.Errorf("shmkit %s: left %v", c.args, after)
+		}
+	}
+}
+
+// Help is on standard output, with exit code 0, for every command, and shows
+// how it is used.
+func TestHelp(t *testing.T) {
+	l := newLab(t)
+	for _, args := range []string{"--help", "run --help", "run -h", "config --help", "config get --help",
+		"config set --help", "config watch --help", "ps --help", "help run", ""} {
+		out := l.want(strings.Fields(args)...)
+		if !strings.Contains(out, "Usage:\n") || !strings.Contains(out, "Examples:\n") {
+			t.Errorf("shmkit %s: %s", args, out)
+		}
+	}
+	if out := l.want("--version"); !strings.HasPrefix(out, "shmkit ") || strings.Count(out, "\n") != 1 {
+		t.Errorf("version: %q", out)
+	}
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if out := l.want("completion", shell); !strings.Contains(out, "shmkit") {
+			t.Errorf("completion %s: %.100q", shell, out)
+		}
+	}
+	if out := l.shmkit("__complete", "run", "--log", ""); !strings.Contains(out.stdout, "sqlite:") {
+		t.Errorf("completion of --log: %q", out.stdout)
+	}
+}
+
+// A standard output that cannot be written to is a failure.
+func TestFullDevice(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("needs /dev/full:", err)
+	}
+	defer full.Close()
+	l := newLab(t)
+	_, release := l.held("--set", "a=1")
+	for _, args := range [][]string{{"config", "get", "a"}, {"config", "watch"}, {"ps"}, {"ps", "--json"}} {
+		c := l.command(args...)
+		c.Cmd.Stdout = full
+		if r := c.start().wait(); r.code != 1 {
+			t.Errorf("%q: %+v", args, r)
+		} else {
+			oneLineError(t, r.stderr, "no space left")
+		}
+	}
+	release()
+}

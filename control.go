@@ -1,0 +1,199 @@
+package shmkit
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"shmkit/cfgblob"
+)
+
+// controlServer answers the other processes of this user: shmkit config, shmkit
+// ps, and programs that use [Dial].
+type controlServer struct {
+	node *Node
+	l    *net.UnixListener
+	path string
+
+	ctx    context.Context // ends at Close; every connection with it
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	once   sync.Once
+}
+
+func serveControl(n *Node, dir string) (*controlServer, error) {
+	l, err := listenControl(dir)
+	if err != nil {
+		return nil, fmt.Errorf("shmkit: start %q: control socket in %s: %w", n.Name(), dir, err)
+	}
+	s := &controlServer{node: n, l: l, path: filepath.Join(dir, socketName)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.wg.Go(s.accept)
+	return s, nil
+}
+
+// Close ends all connections and removes the socket. It is idempotent.
+func (s *controlServer) Close() error {
+	var err error
+	s.once.Do(func() {
+		s.cancel()
+		s.l.Close()
+		if e := os.Remove(s.path); e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = e
+		}
+		s.wg.Wait()
+	})
+	return err
+}
+
+func (s *controlServer) accept() {
+	slots := make(chan struct{}, maxClients)
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-s.ctx.Done():
+			return
+		}
+		c, err := s.l.AcceptUnix()
+		if err != nil {
+			<-slots
+			// At the descriptor limit accept fails at once and for as long as the
+			// connection waits; do not spin.
+			select {
+			case <-time.After(50 * time.Millisecond):
+				continue
+			case <-s.ctx.Done():
+				return
+			}
+		}
+		s.wg.Go(func() {
+			defer func() { <-slots }()
+			s.serve(c)
+		})
+	}
+}
+
+// serve answers one connection until it closes.
+func (s *controlServer) serve(c *net.UnixConn) {
+	defer c.Close()
+	defer context.AfterFunc(s.ctx, func() { c.Close() })()
+	if err := samePeer(c); err != nil {
+		return // the runtime directory is 0700: only root gets here, and is let in
+	}
+	in := bufio.NewScanner(c)
+	in.Buffer(make([]byte, 4096), maxRequest)
+	out := json.NewEncoder(c)
+	for in.Scan() {
+		var r request
+		if err := json.Unmarshal(in.Bytes(), &r); err != nil {
+			out.Encode(answer{Error: "bad request: " + err.Error()})
+			return
+		}
+		if r.Op == opWatch {
+			s.watch(c, out, r)
+			return
+		}
+		if out.Encode(s.answer(r)) != nil {
+			return
+		}
+	}
+}
+
+func (s *controlServer) answer(r request) answer {
+	switch r.Op {
+	case opGet:
+		return valueAt(s.node.config.Snapshot(), r.Key)
+	case opSet:
+		return s.set(r)
+	case opStatus:
+		return answer{Status: s.node.status()}
+	default:
+		return answer{Error: fmt.Sprintf("unknown request %q: client and node are of different versions", r.Op)}
+	}
+}
+
+func (s *controlServer) set(r request) answer {
+	value, err := cfgblob.DecodeValue(r.Value)
+	if err != nil {
+		return failure(err)
+	}
+	_, err = s.node.config.Get(r.Key)
+	created := errors.Is(err, cfgblob.ErrNoKey)
+	version, err := s.node.config.Set("control socket", r.Key, value, r.IfVersion)
+	if err != nil {
+		return failure(err)
+	}
+	return answer{Version: version, Created: created}
+}
+
+// watch sends the value of a key now and at each change of it. Versions that
+// leave it alone are not sent.
+func (s *controlServer) watch(c *net.UnixConn, out *json.Encoder, r request) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	s.wg.Go(func() { // a client sends nothing more: what is read is its end
+		var b [1]byte
+		c.Read(b[:])
+		cancel()
+	})
+	var last answer
+	for snap := range s.node.config.Watch(ctx) {
+		a := valueAt(snap, r.Key)
+		if a.Code == codeNoKey {
+			a = answer{Version: snap.Version, Missing: true}
+		}
+		if last.Version != 0 && last.Missing == a.Missing && string(last.Value) == string(a.Value) {
+			continue
+		}
+		if last = a; out.Encode(a) != nil {
+			break
+		}
+	}
+	c.Close()
+}
+
+// valueAt is the value of key in a snapshot, or the whole document for "".
+func valueAt(s cfgblob.Snapshot, key string) answer {
+	if key == "" {
+		return answer{Version: s.Version, Value: s.Doc}
+	}
+	v, err := s.Get(key)
+	if err != nil {
+		return failure(err)
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return failure(err)
+	}
+	return answer{Version: s.Version, Value: b}
+}
+
+func failure(err error) answer {
+	a := answer{Error: err.Error()}
+	var conflict *cfgblob.ConflictError
+	switch {
+	case errors.Is(err, cfgblob.ErrNoKey):
+		a.Code = codeNoKey
+	case errors.As(err, &conflict):
+		a.Code = codeConflict
+	}
+	return a
+}
+
+func (n *Node) status() *Status {
+	return &Status{
+		Run:           n.Name(),
+		PID:           os.Getpid(),
+		Started:       n.started,
+		ConfigVersion: n.config.Snapshot().Version,
+		Workers:       n.server.Workers(),
+		Logs:          n.logs.Stats(),
+	}
+}

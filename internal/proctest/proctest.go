@@ -1,0 +1,133 @@
+// Package proctest lets a test be played by several real processes, and fails a
+// test binary that leaves anything behind.
+//
+// A helper is a named function that runs in a second copy of the test binary:
+//
+//	func TestMain(m *testing.M) { proctest.Main(m) }
+//
+//	var _ = proctest.Helper("echo", func(args []string) {
+//		io.Copy(os.Stdout, os.Stdin)
+//	})
+//
+//	func TestEcho(t *testing.T) {
+//		cmd := proctest.Command(t, "echo")
+//		…
+//	}
+//
+// [Main] dispatches to the helper in the second process. In the first one it
+// runs the tests and then fails the run if a registered helper was never
+// started (when all tests were selected), or if a descriptor, a mapping of
+// shared memory, a goroutine or a child process is left over.
+//
+// The shape follows os/exec's own tests (helper commands in a re-executed
+// binary) and the leak checks of cilium/ebpf's testmain.
+package proctest
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+)
+
+// EnvHelper names the helper that a re-executed test binary has to run.
+const EnvHelper = "SHMKIT_TEST_HELPER"
+
+var (
+	helpers = map[string]func(args []string){}
+
+	mu   sync.Mutex
+	used = map[string]bool{}
+)
+
+// Helper registers fn under name and returns name. It panics on a name that is
+// taken: helpers are registered by package-level variables.
+func Helper(name string, fn func(args []string)) string {
+	if _, dup := helpers[name]; dup {
+		panic("proctest: helper " + name + " registered twice")
+	}
+	helpers[name] = fn
+	return name
+}
+
+// Main runs the helper that the environment asks for and exits, or runs the
+// tests, checks that nothing is left over, and exits.
+func Main(m *testing.M) {
+	if name := os.Getenv(EnvHelper); name != "" {
+		fn, ok := helpers[name]
+		if !ok {
+			fmt.Fprintf(os.Stderr, "proctest: no helper %q in this binary\n", name)
+			os.Exit(2)
+		}
+		args := os.Args[1:]
+		if len(args) > 0 && args[0] == "--" {
+			args = args[1:]
+		}
+		fn(args)
+		os.Exit(0)
+	}
+	before := takeInventory()
+	code := m.Run()
+	if code == 0 && !unusedAllowed() {
+		for name := range helpers {
+			if !used[name] {
+				fmt.Fprintf(os.Stderr, "proctest: helper %q was never started by a test\n", name)
+				code = 1
+			}
+		}
+	}
+	if code == 0 {
+		if left := before.leftovers(); len(left) > 0 {
+			for _, l := range left {
+				fmt.Fprintln(os.Stderr, "proctest: left behind:", l)
+			}
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// unusedAllowed reports whether the command line selected only a part of the
+// tests, so that a helper may rightly stay unused.
+func unusedAllowed() bool {
+	if testing.Short() {
+		return true
+	}
+	for _, name := range []string{"test.run", "test.skip", "test.list", "test.bench", "test.fuzz", "test.failfast"} {
+		if f := flag.Lookup(name); f != nil {
+			if v := f.Value.String(); v != "" && v != "false" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Command returns a command that runs the named helper in a second copy of the
+// test binary. The process is killed and reaped when the test ends, if it is
+// still there. Standard error goes to the test's own.
+func Command(t testing.TB, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	if _, ok := helpers[name]; !ok {
+		t.Fatalf("proctest: no helper %q", name)
+	}
+	mu.Lock()
+	used[name] = true
+	mu.Unlock()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatalf("proctest: own executable: %v", err)
+	}
+	cmd := exec.Command(exe, append([]string{"--"}, args...)...)
+	cmd.Env = append(os.Environ(), EnvHelper+"="+name)
+	cmd.Stderr = os.Stderr
+	t.Cleanup(func() {
+		if cmd.Process != nil && cmd.ProcessState == nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+	})
+	return cmd
+}

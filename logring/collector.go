@@ -1,0 +1,283 @@
+package logring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"shmkit/ring"
+)
+
+// Policy is what a worker's log call does when its ring is full.
+type Policy int
+
+const (
+	Block   Policy = iota // wait, at most [CollectorOptions.MaxWait], then drop and count
+	DropNew               // drop the new record and count it
+)
+
+// CollectorOptions for [NewCollector]. The zero value is usable: it logs to
+// nobody.
+type CollectorOptions struct {
+	// Name names the rings in errors and in /proc/PID/maps; default "log".
+	Name string
+
+	// Sinks get every record; see [With] for a level or filter of their own.
+	// The collector owns them from NewCollector on, even if that fails.
+	Sinks []Sink
+
+	// Level is the lowest level that workers and node log, until SetLevel.
+	Level slog.Level
+
+	// Window is how long a record may wait for earlier ones of other workers,
+	// default 1 ms.
+	Window time.Duration
+
+	// RingSize is how many bytes of records each worker may be ahead of the
+	// collector, default 1 MiB, rounded up to a power of two. It is reserved
+	// when the worker starts.
+	RingSize int
+
+	// MaxRecord is the size of the largest record in bytes, default 64 KiB, at
+	// most half of RingSize. What does not fit is cut and marked.
+	MaxRecord int
+
+	// Policy says what a log call does when its ring is full.
+	Policy Policy
+
+	// MaxWait is how long a log call may wait under Block, default 10 s. Then its
+	// record is dropped and counted, and so are the following ones, without
+	// another wait, until there is room again.
+	MaxWait time.Duration
+}
+
+const (
+	defaultWindow    = time.Millisecond
+	defaultRingSize  = 1 << 20
+	defaultMaxRecord = 64 << 10
+	defaultMaxWait   = 10 * time.Second
+)
+
+var errClosed = fmt.Errorf("logring: collector: %w", os.ErrClosed)
+
+// A Collector takes records out of the rings of all workers, brings them into
+// one order, and hands them to the sinks. It has one goroutine, and one more per
+// sink, however many workers there are. Its methods may be called from any
+// goroutine.
+type Collector struct {
+	o       CollectorOptions
+	start   time.Time // origin of the monotonic clock
+	sinks   []*runner
+	wake    chan struct{} // cap 1
+	abort   chan struct{} // closed when Close is out of time
+	ended   chan struct{} // closed when the goroutine has ended
+	closing sync.Once
+	closed  chan struct{} // closed when Close is done
+	err     error         // what Close returned
+
+	nodeLevel atomic.Int64 // stored under mu, loaded by any logging goroutine of the node
+	local     local
+
+	mu      sync.Mutex
+	tallies map[who]*tally
+	levels  map[string]slog.Level // of groups that have their own
+	level   slog.Level
+	rings   []*inlet // attached; the collector's goroutine has its own copy
+	mail    mail
+	late    uint64
+	broken  int
+	ending  bool // no more rings are attached
+
+	wakes     atomic.Uint64 // stored by the collector's goroutine, loaded by Stats
+	doorbells atomic.Uint64 // stored by the goroutines of the control sockets, loaded by Stats
+}
+
+// mail is what the collector's goroutine is asked to do.
+type mail struct {
+	changed bool     // rings were attached
+	detach  []*inlet // drain to the end, then let go
+	flush   []*flush
+	close   bool // drain everything, let go of everything, end
+}
+
+// A flush is told, once, when all that was there has been handed to the sinks.
+type flush struct{ handed chan struct{} }
+
+// NewCollector starts a collector.
+func NewCollector(o CollectorOptions) (*Collector, error) {
+	if err := o.check(); err != nil {
+		for _, s := range o.Sinks {
+			if s != nil {
+				s.Close()
+			}
+		}
+		return nil, err
+	}
+	c := &Collector{
+		o: o, start: time.Now(), level: o.Level,
+		wake: make(chan struct{}, 1), abort: make(chan struct{}), ended: make(chan struct{}), closed: make(chan struct{}),
+		tallies: map[who]*tally{}, levels: map[string]slog.Level{},
+	}
+	c.nodeLevel.Store(int64(o.Level))
+	c.local.c = c
+	c.local.node = c.tallyOf(NodeGroup, NodeWorker, os.Getpid())
+	c.local.queue.room.L = &c.local.queue.mu
+	for _, s := range o.Sinks {
+		c.sinks = append(c.sinks, startRunner(s, c.abort))
+	}
+	go c.run()
+	return c, nil
+}
+
+// check fills in the defaults and says what cannot be.
+func (o *CollectorOptions) check() error {
+	if o.Name == "" {
+		o.Name = "log"
+	}
+	if o.Window <= 0 {
+		o.Window = defaultWindow
+	}
+	if o.RingSize <= 0 {
+		o.RingSize = defaultRingSize
+	}
+	size := 1 << 12
+	for size < o.RingSize && size < 1<<30 {
+		size <<= 1
+	}
+	o.RingSize = size
+	if o.MaxRecord <= 0 {
+		o.MaxRecord = min(defaultMaxRecord, o.RingSize/2)
+	}
+	if o.MaxWait <= 0 {
+		o.MaxWait = defaultMaxWait
+	}
+	switch {
+	case o.MaxRecord < minMaxRecord || o.MaxRecord > o.RingSize/2:
+		return fmt.Errorf("logring: MaxRecord %d: choose %d to half of RingSize (%d)", o.MaxRecord, minMaxRecord, o.RingSize/2)
+	case o.Policy != Block && o.Policy != DropNew:
+		return fmt.Errorf("logring: Policy %d: choose Block or DropNew", o.Policy)
+	}
+	if _, err := ring.Size(o.RingSize, o.MaxRecord); err != nil {
+		return fmt.Errorf("logring: RingSize: %w", err)
+	}
+	for i, s := range o.Sinks {
+		if s == nil {
+			return fmt.Errorf("logring: sink %d is nil: leave it out", i)
+		}
+		if inner, _ := resolveSink(s); inner == nil {
+			return fmt.Errorf("logring: sink %d is nil: leave it out", i)
+		} else if bad, ok := inner.(badSink); ok {
+			return bad.err
+		}
+	}
+	return nil
+}
+
+// wakeUp makes the collector's goroutine look, if it sleeps.
+func (c *Collector) wakeUp() { poke(c.wake) }
+
+// now is the collector's monotonic clock in nanoseconds.
+func (c *Collector) now() int64 { return int64(time.Since(c.start)) }
+
+// post leaves mail.
+func (c *Collector) post(f func(*mail)) bool {
+	c.mu.Lock()
+	open := !c.ending
+	if open {
+		f(&c.mail)
+	}
+	c.mu.Unlock()
+	c.wakeUp()
+	return open
+}
+
+// Flush returns when every record that was logged before the call is written and
+// synced by every sink: records committed in the rings, captured lines and the
+// node's own. The error names the sinks that failed since the last Flush, or is
+// the context's.
+func (c *Collector) Flush(ctx context.Context) error {
+	f := &flush{handed: make(chan struct{})}
+	if !c.post(func(m *mail) { m.flush = append(m.flush, f) }) {
+		return errClosed
+	}
+	select {
+	case <-f.handed:
+	case <-ctx.Done():
+		return fmt.Errorf("logring: flush: records are still being collected: %w", ctx.Err())
+	}
+	return c.syncSinks(ctx)
+}
+
+// syncSinks waits until each sink has worked off what it was given and synced.
+func (c *Collector) syncSinks(ctx context.Context) error {
+	answers := make([]chan error, len(c.sinks))
+	for i, r := range c.sinks {
+		answers[i] = make(chan error, 1)
+		r.syncAfter(answers[i])
+	}
+	var errs []error
+	for i, r := range c.sinks {
+		select {
+		case err := <-answers[i]:
+			errs = append(errs, err)
+		case <-r.ended: // closed meanwhile
+		case <-ctx.Done():
+			errs = append(errs, &SinkError{Sink: r.o.Name, Err: fmt.Errorf("flush: still writing: %w", ctx.Err())})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close collects what is left in all rings, lets go of them, and flushes and
+// closes the sinks. When ctx ends first, what has not been written by then is
+// given up and counted as dropped for "shutdown". The error names each sink that
+// failed. After Close the statistics are final. A second Close returns the same.
+func (c *Collector) Close(ctx context.Context) error {
+	first := false
+	c.closing.Do(func() { first = true })
+	if !first {
+		select {
+		case <-c.closed:
+			return c.err
+		case <-ctx.Done():
+			return fmt.Errorf("logring: close: %w", ctx.Err())
+		}
+	}
+	defer close(c.closed)
+	inTime := make(chan struct{})
+	go func() {
+		select {
+		case <-ctx.Done():
+			close(c.abort)
+		case <-inTime:
+		}
+	}()
+	c.local.queue.close()
+	c.mu.Lock()
+	c.ending = true
+	c.mail.close = true
+	c.mu.Unlock()
+	c.wakeUp()
+	<-c.ended // never longer than ctx: with abort, no sink is waited for
+
+	errs := []error{c.syncSinks(ctx)}
+	for _, r := range c.sinks {
+		r.close()
+	}
+	for _, r := range c.sinks {
+		select {
+		case <-r.ended:
+			errs = append(errs, r.takeErrors())
+		case <-ctx.Done():
+			errs = append(errs, r.abandon())
+		}
+	}
+	close(inTime)
+	c.err = errors.Join(errs...)
+	return c.err
+}

@@ -1,0 +1,124 @@
+package logring
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+)
+
+// HandlerOptions are options for a handler. Zero means the defaults.
+type HandlerOptions struct {
+	// AddSource adds the file, line and function of the log call.
+	AddSource bool
+
+	// Level is a level of this handler's own, asked beside the one that the
+	// node sets: a record has to pass both.
+	Level slog.Leveler
+}
+
+// An outlet is where a handler's records go: a worker's ring, or the node's own
+// queue.
+type outlet interface {
+	// level returns the lowest level wanted now.
+	level() slog.Level
+	// maxRecord is the size of the largest record, the same at every call.
+	maxRecord() int
+	// emit takes one finished record. It copies.
+	emit(payload []byte) error
+}
+
+// handler encodes slog records. It is immutable; WithAttrs and WithGroup return
+// a changed copy, whose attributes are encoded once.
+type handler struct {
+	out    outlet
+	source bool
+	local  slog.Leveler
+
+	prefix []byte   // attributes of WithAttrs in wire form, their groups still open
+	cut    int      // bytes that did not fit into prefix
+	open   int      // groups open at the end of prefix
+	groups []string // opened by WithGroup since; written when a member follows
+}
+
+func newHandler(out outlet, o *HandlerOptions) *handler {
+	h := &handler{out: out}
+	if o != nil {
+		h.source, h.local = o.AddSource, o.Level
+	}
+	return h
+}
+
+// Enabled costs one atomic load and a comparison.
+func (h *handler) Enabled(_ context.Context, l slog.Level) bool {
+	return l >= h.out.level() && (h.local == nil || l >= h.local.Level())
+}
+
+func (h *handler) Handle(_ context.Context, r slog.Record) error {
+	max := h.out.maxRecord()
+	e := newEncoder(r.Time, r.Level, r.Message, max)
+	if h.source && r.PC != 0 {
+		e.source(r.PC)
+	}
+	e.buf = append(e.buf, h.prefix...)
+	e.cut += h.cut
+	e.depth = h.open
+	if r.NumAttrs() > 0 {
+		mark := len(e.buf)
+		if !e.openAll(h.groups) {
+			e.skip(1)
+		} else {
+			counts := false
+			r.Attrs(func(a slog.Attr) bool {
+				if e.attr(a) {
+					counts = true
+				}
+				return true
+			})
+			if !counts { // only empty ones: then the groups are not there either
+				e.buf = e.buf[:mark]
+				e.depth = h.open
+			}
+		}
+	}
+	err := h.out.emit(e.finish(max))
+	e.free()
+	return err
+}
+
+func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	if len(attrs) == 0 {
+		return h
+	}
+	// The prefix may take a quarter of a record, the source position another.
+	e := &encoder{buf: slices.Clone(h.prefix), limit: h.out.maxRecord() / 4, depth: h.open}
+	if !e.openAll(h.groups) {
+		e.skip(1)
+	} else if !e.members(attrs) {
+		return h
+	}
+	k := *h
+	k.prefix, k.open, k.groups = slices.Clip(e.buf), e.depth, nil
+	k.cut += e.cut
+	return &k
+}
+
+func (h *handler) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return h
+	}
+	k := *h
+	k.groups = append(slices.Clip(h.groups), name)
+	return &k
+}
+
+// openAll opens groups, all or none.
+func (e *encoder) openAll(groups []string) bool {
+	mark, depth := len(e.buf), e.depth
+	for _, g := range groups {
+		if !e.begin(g) {
+			e.buf, e.depth = e.buf[:mark], depth
+			return false
+		}
+	}
+	return true
+}

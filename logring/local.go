@@ -1,0 +1,146 @@
+package logring
+
+import (
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// localQueue takes the records that come about in the node process itself:
+// captured lines and the node's own log. They have the same form as those of the
+// rings and go the same way. When it is full the caller waits: back-pressure, no
+// loss.
+type localQueue struct {
+	mu     sync.Mutex
+	room   sync.Cond
+	buf    []byte
+	q      []entry
+	rung   bool // the collector was woken for what is in the queue
+	closed bool
+}
+
+const (
+	maxLocal = 4 << 20 // bytes that may wait
+
+	// maxLine is the longest captured line that is kept whole.
+	maxLine = 64 << 10
+)
+
+// put appends a record and reports whether the queue is still open. Only the
+// collector itself does not wait, since nobody else would make room.
+func (l *localQueue) put(payload []byte, key int64, from *tally, pid int, stream string, wait bool, wake func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for wait && !l.closed && len(l.buf) > 0 && len(l.buf)+len(payload) > maxLocal {
+		l.room.Wait()
+	}
+	if l.closed && wait {
+		return false
+	}
+	l.buf = append(l.buf, payload...)
+	l.q = append(l.q, entry{key: key, size: len(payload), from: from, pid: pid, stream: stream})
+	if !l.rung {
+		l.rung = true
+		wake()
+	}
+	return true
+}
+
+// take moves all that waits into s.
+func (l *localQueue) take(m *merger, s *source, now, wall int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rung = false
+	off := 0
+	for _, e := range l.q {
+		s.buf = append(s.buf, l.buf[off:off+e.size]...)
+		off += e.size
+		e.arrived = now
+		m.enqueue(s, e, wall)
+	}
+	clear(l.q)
+	l.q, l.buf = l.q[:0], l.buf[:0]
+	if cap(l.buf) > 1<<20 {
+		l.buf, l.q = nil, nil
+	}
+	l.room.Broadcast()
+}
+
+func (l *localQueue) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.room.Broadcast()
+}
+
+// Line takes a line of a worker's captured output, without its newline: a record
+// of level INFO for "stdout", WARN otherwise. A line longer than 64 KiB comes in
+// pieces, all but the last with continued set. It copies the line, and waits
+// while the collector is behind, which in the end holds up the worker's writes.
+// It may be called from several goroutines.
+func (c *Collector) Line(group string, rank, pid int, stream string, line []byte, continued bool) {
+	level := slog.LevelWarn
+	switch stream {
+	case "stdout":
+		stream, level = "stdout", slog.LevelInfo
+	case "stderr":
+		stream = "stderr"
+	default:
+		stream = strings.Clone(stream)
+	}
+	t := c.tallyOf(group, rank, pid)
+	for first := true; first || len(line) > 0; first = false {
+		piece := line[:min(len(line), maxLine)]
+		line = line[len(piece):]
+		e := newEncoder(time.Now(), level, stringOf(piece), c.local.maxRecord())
+		if continued || len(line) > 0 {
+			e.flags |= flagContinued
+		}
+		c.local.send(e, t, pid, stream, true)
+		e.free()
+	}
+}
+
+// local is the outlet of the node's own handler.
+type local struct {
+	c     *Collector
+	queue localQueue
+	node  *tally
+}
+
+// Handler returns the handler for the node's own records: group "node", worker
+// -1. It waits while the collector is behind.
+func (c *Collector) Handler() slog.Handler { return newHandler(&c.local, nil) }
+
+func (l *local) level() slog.Level { return slog.Level(l.c.nodeLevel.Load()) }
+func (l *local) maxRecord() int    { return max(l.c.o.MaxRecord, maxLine+headerSize) }
+
+func (l *local) emit(payload []byte) error {
+	return l.forward(payload, l.node, os.Getpid(), "", true)
+}
+
+func (l *local) send(e *encoder, t *tally, pid int, stream string, wait bool) error {
+	return l.forward(e.finish(l.maxRecord()), t, pid, stream, wait)
+}
+
+func (l *local) forward(payload []byte, t *tally, pid int, stream string, wait bool) error {
+	t.attempted.Add(1) // any goroutine; loaded by Stats after what was delivered
+	key := int64(le.Uint64(payload[offTime:]))
+	if !l.queue.put(payload, key, t, pid, stream, wait, l.c.wakeUp) {
+		l.c.mu.Lock()
+		defer l.c.mu.Unlock()
+		t.drop(DropClosed, 1)
+		return errClosed
+	}
+	return nil
+}
+
+// say logs a record of the collector itself, without waiting.
+func (c *Collector) say(level slog.Level, msg string, attrs ...slog.Attr) {
+	e := newEncoder(time.Now(), level, msg, c.local.maxRecord())
+	e.members(attrs)
+	c.local.send(e, c.local.node, os.Getpid(), "", false)
+	e.free()
+}

@@ -1,0 +1,164 @@
+package logring
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"shmkit/internal/proctest"
+	"shmkit/ring"
+)
+
+func TestMain(m *testing.M) { proctest.Main(m) }
+
+// newCollector returns a collector that is closed when the test ends.
+func newCollector(t testing.TB, o CollectorOptions) *Collector {
+	t.Helper()
+	c, err := NewCollector(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(context.Background()) })
+	return c
+}
+
+// onHeap attaches a writer in this process over heap memory, where the race
+// detector sees every access.
+func onHeap(t testing.TB, c *Collector, group string, rank int) (*Writer, *inlet) {
+	t.Helper()
+	n, err := ring.Size(c.o.RingSize, c.o.MaxRecord)
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := make([]uint64, (n+7)/8)
+	view := wordBytes(words)[:n]
+	r, err := c.inletOver(view, "heap", group, rank)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.attach(r) {
+		t.Fatal("the collector is closing")
+	}
+	w, err := newWriter(view, terms{policy: c.o.Policy, maxWait: c.o.MaxWait}, func() error { r.Message(nil, nil); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.Close() })
+	return w, r
+}
+
+func flushAll(t testing.TB, c *Collector) {
+	t.Helper()
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// safeBuffer is a buffer that a test may read while a sink writes.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// objects parses JSON lines, each of which has to be one object.
+func objects(t testing.TB, lines string) (all []map[string]any) {
+	t.Helper()
+	for line := range strings.Lines(lines) {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatalf("not a JSON object: %q: %v", line, err)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// keeper is a sink that keeps what it gets.
+type keeper struct {
+	mu   sync.Mutex
+	recs []Record
+}
+
+func (k *keeper) Write(batch []Record) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range batch {
+		k.recs = append(k.recs, batch[i].Clone())
+	}
+	return nil
+}
+
+func (k *keeper) Sync() error  { return nil }
+func (k *keeper) Close() error { return nil }
+
+func (k *keeper) all() []Record {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return append([]Record(nil), k.recs...)
+}
+
+// record runs a log call through encoder and decoder and returns what a sink
+// would get.
+func record(t testing.TB, max int, log func(*slog.Logger)) Record {
+	t.Helper()
+	p := &pipe{max: max}
+	log(slog.New(newHandler(p, &HandlerOptions{AddSource: p.source})))
+	if len(p.got) != 1 {
+		t.Fatalf("%d records, want 1", len(p.got))
+	}
+	return p.record(t, 0)
+}
+
+// pipe is an outlet that keeps payloads.
+type pipe struct {
+	max    int
+	source bool
+	got    [][]byte
+}
+
+func (p *pipe) level() slog.Level { return slog.LevelDebug - 4 }
+func (p *pipe) maxRecord() int {
+	if p.max == 0 {
+		return defaultMaxRecord
+	}
+	return p.max
+}
+
+func (p *pipe) emit(payload []byte) error {
+	p.got = append(p.got, bytes.Clone(payload))
+	return nil
+}
+
+func (p *pipe) record(t testing.TB, i int) Record {
+	t.Helper()
+	if len(p.got[i]) > p.maxRecord() {
+		t.Fatalf("record of %d bytes, at most %d are possible", len(p.got[i]), p.maxRecord())
+	}
+	if _, err := parse(tagRecord, p.got[i]); err != nil {
+		t.Fatalf("the encoder wrote what the decoder refuses: %v", err)
+	}
+	b := newBatch()
+	b.add(p.got[i], &tally{who: who{"g", 3}}, 7, "")
+	return b.recs[0]
+}
+
+func jsonLine(r Record) string { return string((&jsonFormat{}).append(nil, &r)) }
+
+var discard = io.Discard

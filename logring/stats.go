@@ -1,0 +1,86 @@
+package logring
+
+import (
+	"maps"
+)
+
+// Why a record was dropped. The first four happen in the worker, before the
+// record is in the ring; the others in the collector, or at a sink.
+const (
+	DropFull     = "full"     // ring full, policy DropNew
+	DropTimeout  = "timeout"  // ring full for MaxWait, policy Block
+	DropTooLarge = "toolarge" // could not be cut to the size of a record
+	DropClosed   = "closed"   // logged after Close
+
+	DropCorrupt  = "corrupt"  // in a ring that broke the format, or behind that place
+	DropShutdown = "shutdown" // still on the way when Close had to end
+	DropError    = "error"    // the sink failed
+	DropStalled  = "stalled"  // the sink made no progress and its queue was full
+	DropTorn     = "torn"     // the sink failed inside this record; if it works again it completes the line
+)
+
+// Stats is one exact account of a collector:
+//
+//	Attempted = Delivered + Pending + the sum of Dropped
+//
+// at any time, for the total and for each worker. After Close Pending is 0.
+type Stats struct {
+	Attempted uint64            // log calls that were enabled, captured lines, records of the node
+	Delivered uint64            // handed to the queues of all sinks
+	Pending   uint64            // in rings, or being merged
+	Dropped   map[string]uint64 // by reason, never nil
+
+	Late        uint64 // delivered after a record with a later time of another worker
+	Quarantined int    // rings that broke the format
+	Doorbells   uint64 // messages from workers
+	Wakes       uint64 // times the collector woke from idleness
+
+	Workers []WorkerStats // by group, then rank
+	Sinks   []SinkStats   // in the order of the options
+}
+
+// WorkerStats is the account of one rank of one group, over all processes that
+// held it, its captured lines included. The node itself is [NodeGroup],
+// [NodeWorker].
+type WorkerStats struct {
+	Group     string
+	Worker    int
+	PID       int  // of the last process
+	Live      bool // its ring is attached
+	Attempted uint64
+	Delivered uint64
+	Pending   uint64
+	Dropped   map[string]uint64
+}
+
+// SinkStats is the account of one sink:
+//
+//	records delivered = Written + Filtered + Pending + the sum of Dropped
+type SinkStats struct {
+	Name      string
+	Written   uint64
+	Filtered  uint64            // below the sink's level, or not let through by its filter
+	Pending   uint64            // in its queue, or in a Write
+	Dropped   map[string]uint64 // by reason, never nil
+	Errors    uint64            // calls that failed
+	LastError string
+}
+
+func (s *SinkStats) accounted() uint64 { return s.Written + s.Filtered + sum(s.Dropped) }
+
+func sum(m map[string]uint64) (n uint64) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// snapshot returns the account of the sink.
+func (r *runner) snapshot() SinkStats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.stats
+	s.Dropped = maps.Clone(s.Dropped)
+	s.Pending = r.accepted - s.accounted()
+	return s
+}

@@ -1,0 +1,56 @@
+package logring
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// terms is what a worker is told beside its ring. As words they are
+// "logring=1", then key=value.
+type terms struct {
+	policy  Policy
+	maxWait time.Duration
+}
+
+var policyNames = map[Policy]string{Block: "block", DropNew: "drop"}
+
+func (t terms) words() []string {
+	return []string{
+		fmt.Sprintf("logring=%d", formatVersion),
+		"policy=" + policyNames[t.policy],
+		"wait=" + t.maxWait.String(),
+	}
+}
+
+// parseTerms reads them. A word it does not know is one of a newer build that
+// an older one may ignore; what it may not ignore changes the version.
+func parseTerms(words []string) (t terms, err error) {
+	if len(words) == 0 || !strings.HasPrefix(words[0], "logring=") {
+		return t, fmt.Errorf("logring: attach: not a log ring's words %q: pass on what Donate returned", words)
+	}
+	if want := fmt.Sprintf("logring=%d", formatVersion); words[0] != want {
+		return t, fmt.Errorf("logring: attach: the node uses %s, this build %s: restart both with the same build", words[0], want)
+	}
+	for _, w := range words[1:] {
+		key, value, _ := strings.Cut(w, "=")
+		switch key {
+		case "policy":
+			found := false
+			for p, name := range policyNames {
+				if name == value {
+					t.policy, found = p, true
+				}
+			}
+			if !found {
+				err = fmt.Errorf("unknown policy")
+			}
+		case "wait":
+			t.maxWait, err = time.ParseDuration(value)
+		}
+		if err != nil {
+			return t, fmt.Errorf("logring: attach: word %q: %w: restart both with the same build", w, err)
+		}
+	}
+	return t, nil
+}

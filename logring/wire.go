@@ -1,0 +1,80 @@
+package logring
+
+import "encoding/binary"
+
+// The binary form of a log record, format 1: what a worker puts into its ring
+// and the collector takes out. Little-endian, packed, no alignment beyond the
+// ring's own. The package documentation shows the same as a table; it is a
+// public format.
+//
+//	0  i64 time   nanoseconds since 1970-01-01 UTC
+//	8  i32 level  as in log/slog: DEBUG -4, INFO 0, WARN 4, ERROR 8
+//	12 u16 flags
+//	14 u16 0
+//	16 u32 cut    bytes of the record that did not fit
+//	20 u32 n      length of the message
+//	24 source     only with flagSource
+//	.. attributes
+//	.. message    the last n bytes
+//
+// The message comes last so that it can take the room that the attributes left.
+const (
+	// formatVersion is told to a worker beside its ring. A change of anything in
+	// this file that an old reader would misread increments it.
+	formatVersion = 1
+
+	// tagRecord is the ring tag of a log record. Other tags are kept for later
+	// kinds; a collector that does not know one quarantines the ring.
+	tagRecord uint32 = 1
+
+	offTime   = 0
+	offLevel  = 8
+	offFlags  = 12
+	offZero   = 14
+	offCut    = 16
+	offMsgLen = 20
+
+	headerSize = 24
+)
+
+const (
+	flagNoTime    = 1 << iota // the record carries no time, whatever the time field says
+	flagSource                // a source position follows the header
+	flagContinued             // captured line: the next record goes on with it
+	flagsKnown    = 1<<iota - 1
+)
+
+// The source position: u32 line, u16 length of the file name, u16 length of the
+// function name, file name, function name.
+const sourceFixed = 8
+
+// An attribute is u8 kind, u16 key length, key, value. A group is an attribute
+// of kindGroup without a value, then its members, then the single byte kindEnd.
+const (
+	kindEnd      = 0 // end of the innermost open group: this byte alone
+	kindString   = 1 // u32 length, bytes: meant to be UTF-8, not promised
+	kindInt64    = 2 // i64
+	kindUint64   = 3 // u64
+	kindFloat64  = 4 // u64: IEEE 754 bits
+	kindBool     = 5 // u8: 0 or 1
+	kindDuration = 6 // i64 nanoseconds
+	kindTime     = 7 // i64 seconds since 1970 UTC, u32 nanoseconds, i32 zone offset in seconds
+	kindGroup    = 8 // no value
+	kindJSON     = 9 // u32 length, one JSON value
+	kindMax      = 9
+
+	attrFixed = 3 // kind and key length
+)
+
+// Bounds that both sides keep.
+const (
+	maxDepth = 32   // open groups
+	maxKey   = 1024 // bytes of a key, and of each name in a source position
+	maxZone  = 24 * 3600
+
+	// minMaxRecord is the least useful size for a record: the header, and room
+	// for a message and a few attributes.
+	minMaxRecord = 256
+)
+
+var le = binary.LittleEndian

@@ -1,0 +1,206 @@
+package shmkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"shmkit/cfgblob"
+	"shmkit/logring"
+	"shmkit/spawn"
+)
+
+// Spec says what to start and how often. Group is a set of workers started by
+// one call. Exit is how one worker ended.
+type (
+	Spec  = spawn.Spec
+	Group = spawn.Group
+	Exit  = spawn.Exit
+)
+
+// Node is the one process of a run that owns what the others share: it starts
+// the workers, publishes the configuration, and writes the records. Its methods
+// may be called from any goroutine.
+type Node struct {
+	// Log writes the node's own records into the same sinks, as worker −1.
+	Log *slog.Logger
+
+	opts    Options
+	started time.Time
+	logs    *logring.Collector
+	config  *cfgblob.Store
+	server  *spawn.Server
+	control *controlServer
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Start makes this process the node of a run. The run lives until [Node.Close],
+// or until ctx ends: then its workers are stopped, as by [Node.Stop], and Close
+// is still to be called. A run of the same name that is alive is a
+// [*spawn.RunningError].
+func Start(ctx context.Context, o Options) (_ *Node, err error) {
+	o, err = o.withDefaults()
+	if err != nil {
+		return nil, errors.Join(err, o.closeSinks())
+	}
+	n := &Node{opts: o, started: time.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.abandon())
+		}
+	}()
+
+	// The configuration first: it is what a user gets wrong most, and nothing
+	// outside this process exists yet.
+	doc, err := o.document()
+	if err != nil {
+		return nil, err
+	}
+	n.config, err = cfgblob.NewStore(cfgblob.StoreOptions{
+		Name:      o.Name + ".config",
+		Validate:  o.validator(),
+		Author:    "node",
+		OnPublish: n.obeyLevel,
+	}, doc)
+	if err != nil {
+		return nil, err
+	}
+	n.logs, err = logring.NewCollector(logring.CollectorOptions{
+		Name:      o.Name + ".log",
+		Sinks:     o.Sinks,
+		RingSize:  o.RingSize,
+		MaxRecord: o.MaxRecord,
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.Log = slog.New(n.logs.Handler())
+	n.obeyLevel(n.config.Snapshot())
+
+	resources := maps.Clone(o.Resources)
+	if resources == nil {
+		resources = map[string]spawn.Resource{}
+	}
+	resources[resourceLog] = n.logs
+	resources[resourceConfig] = n.config
+	n.server, err = spawn.NewServer(spawn.Options{
+		Run:       o.Name,
+		Dir:       o.Dir,
+		Resources: resources,
+		Output:    n.logs.Line,
+		Exit:      n.workerEnded,
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.control, err = serveControl(n, n.server.Dir())
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { n.Stop(context.WithoutCancel(ctx)) })
+	return n, nil
+}
+
+// abandon takes down a node that could not be started whole.
+func (n *Node) abandon() error {
+	if n.logs != nil {
+		return n.Close() // closes the sinks too
+	}
+	var errs []error
+	if n.config != nil {
+		errs = append(errs, n.config.Close())
+	}
+	return errors.Join(append(errs, n.opts.closeSinks())...)
+}
+
+// obeyLevel sets the level of all loggers to what a configuration says. It runs
+// after a version has passed validation and before its publisher returns.
+func (n *Node) obeyLevel(s cfgblob.Snapshot) {
+	if n.opts.LevelKey == "" || n.logs == nil {
+		return
+	}
+	if level, err := levelOf(s.Doc, n.opts.LevelKey); err == nil {
+		n.logs.SetLevel(level)
+	}
+}
+
+// workerEnded records a death that was not an orderly one.
+func (n *Node) workerEnded(e Exit) {
+	if e.Code != 0 {
+		n.Log.Warn("worker ended", "of", e.Group, "rank", e.Rank, "exit", e.Code, "cause", e.Cause())
+	}
+	if n.opts.OnExit != nil {
+		n.opts.OnExit(e)
+	}
+}
+
+// Start starts s.Workers processes and returns when all of them run. If one
+// cannot be started, those already running are stopped and the error says why.
+func (n *Node) Start(s Spec) (*Group, error) {
+	if s.StopTimeout <= 0 {
+		s.StopTimeout = n.opts.StopTimeout
+	}
+	if s.Func != "" {
+		// The worker process would find out too; here the caller does.
+		if _, err := lookupFunc(s.Func); err != nil {
+			return nil, err
+		}
+	}
+	return n.server.Start(context.Background(), s)
+}
+
+// Name is the name of the run.
+func (n *Node) Name() string { return n.opts.Name }
+
+// Config is the run's configuration, which only this process can change.
+// Others ask for a change through [Dial].
+func (n *Node) Config() *cfgblob.Store { return n.config }
+
+// Stats counts the records: attempted = delivered + dropped + pending. After
+// Close pending is 0 and the figures are final.
+func (n *Node) Stats() logring.Stats { return n.logs.Stats() }
+
+// Flush returns when every record logged before it has been written and synced
+// by all sinks, or with ctx's error.
+func (n *Node) Flush(ctx context.Context) error { return n.logs.Flush(ctx) }
+
+// Stop asks all workers to end with SIGTERM, kills those that are still there
+// after their StopTimeout or when ctx ends, and returns when all have ended.
+func (n *Node) Stop(ctx context.Context) error { return n.server.Stop(ctx) }
+
+// Close stops the workers that still run, drains and writes what they left,
+// closes the sinks, and removes everything the run had outside this process. It
+// is idempotent; later calls return the first one's error.
+func (n *Node) Close() error {
+	n.closeOnce.Do(func() {
+		ctx := context.Background()
+		var errs []error
+		if n.control != nil {
+			errs = append(errs, n.control.Close())
+		}
+		// Workers before logs, so that their last records are collected; logs before
+		// the lock, so that a successor of the same name finds the files complete.
+		if n.server != nil {
+			errs = append(errs, n.server.Stop(ctx))
+		}
+		if n.logs != nil {
+			errs = append(errs, n.logs.Close(ctx))
+		}
+		if n.config != nil {
+			errs = append(errs, n.config.Close())
+		}
+		if n.server != nil {
+			errs = append(errs, n.server.Close())
+		}
+		if err := errors.Join(errs...); err != nil {
+			n.closeErr = fmt.Errorf("shmkit: close %q: %w", n.opts.Name, err)
+		}
+	})
+	return n.closeErr
+}

@@ -1,0 +1,158 @@
+package shmkit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"time"
+
+	"shmkit/cfgblob"
+	"shmkit/logring"
+	"shmkit/spawn"
+)
+
+// Options says what a node is called, what its workers share, and where their
+// records go. The zero value is a node with an empty configuration that writes
+// its workers' records to standard error.
+type Options struct {
+	// Name of the run: letters, digits, '.', '_' and '-'. It is unique per user
+	// and machine while the run lives. Default: the program's name and the pid.
+	Name string
+
+	// Dir is the runtime directory that holds the run's lock and socket.
+	// Default: [spawn.RuntimeDir].
+	Dir string
+
+	// Config is the first configuration, published as version 1: a struct, a map,
+	// or a JSON object as []byte or [json.RawMessage]. A struct is also the schema:
+	// keys that it does not have, and values of another type, are refused for as
+	// long as the node lives. Default: the empty object.
+	Config any
+
+	// Validate, if set, sees every configuration before it is published, after the
+	// schema has been checked. An error refuses it: the version does not move.
+	Validate func(doc []byte) error
+
+	// Sinks receive the records. The node takes ownership: Close closes them, and
+	// so does a failed Start. [logring.With] gives one a level or a filter of its
+	// own. Default: the console sink on standard error.
+	Sinks []logring.Sink
+
+	// LevelKey is the configuration key whose value ("debug", "info", "warn",
+	// "error", or one of these with an offset as in "info+2") is the level of every
+	// worker's logger. It acts on running workers at once. A configuration without
+	// the key means info. Default: "level". "-" leaves the level alone.
+	LevelKey string
+
+	// Resources are given to every worker beside its logger and configuration,
+	// found there with [Worker.Resource]. The names "log" and "config" are taken.
+	Resources map[string]spawn.Resource
+
+	// OnExit is called once for each worker that has ended, from a goroutine of
+	// the node. It must not block.
+	OnExit func(Exit)
+
+	// RingSize is the capacity in bytes of one worker's log ring, a power of two.
+	// MaxRecord is the largest record in bytes; longer ones are cut and marked.
+	// Default: those of [logring.CollectorOptions].
+	RingSize, MaxRecord int
+
+	// StopTimeout is how long a worker may take from SIGTERM to its end before it
+	// is killed, unless its Spec says otherwise. Default: 20 s.
+	StopTimeout time.Duration
+}
+
+const (
+	resourceLog    = "log"
+	resourceConfig = "config"
+
+	defaultLevelKey    = "level"
+	defaultStopTimeout = 20 * time.Second
+)
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Name == "" {
+		o.Name = filepath.Base(os.Args[0]) + "-" + strconv.Itoa(os.Getpid())
+	}
+	switch o.LevelKey {
+	case "":
+		o.LevelKey = defaultLevelKey
+	case "-":
+		o.LevelKey = ""
+	}
+	if o.StopTimeout <= 0 {
+		o.StopTimeout = defaultStopTimeout
+	}
+	if len(o.Sinks) == 0 {
+		o.Sinks = []logring.Sink{logring.Console(os.Stderr)}
+	}
+	for _, taken := range []string{resourceLog, resourceConfig} {
+		if _, ok := o.Resources[taken]; ok {
+			return o, fmt.Errorf("shmkit: start %q: the resource name %q is taken: choose another", o.Name, taken)
+		}
+	}
+	return o, nil
+}
+
+// document returns the first configuration as a JSON object.
+func (o Options) document() ([]byte, error) {
+	switch c := o.Config.(type) {
+	case nil:
+		return []byte("{}"), nil
+	case []byte:
+		return c, nil
+	case json.RawMessage:
+		return c, nil
+	}
+	doc, err := json.Marshal(o.Config)
+	if err != nil {
+		return nil, fmt.Errorf("shmkit: start %q: config of type %T: %w", o.Name, o.Config, err)
+	}
+	return doc, nil
+}
+
+// validator chains what a configuration has to pass: the schema that Config's
+// type is, the level key, and the caller's own check.
+func (o Options) validator() func(doc []byte) error {
+	checks := []func(doc []byte) error{}
+	if t := reflect.TypeOf(o.Config); t != nil {
+		for t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		if t.Kind() == reflect.Struct {
+			checks = append(checks, cfgblob.StrictType(t))
+		}
+	}
+	if o.LevelKey != "" {
+		checks = append(checks, func(doc []byte) error {
+			_, err := levelOf(doc, o.LevelKey)
+			return err
+		})
+	}
+	if o.Validate != nil {
+		checks = append(checks, o.Validate)
+	}
+	return func(doc []byte) error {
+		for _, check := range checks {
+			if err := check(doc); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// closeSinks closes what a failed Start has taken ownership of.
+func (o Options) closeSinks() error {
+	var errs []error
+	for _, s := range o.Sinks {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,347 @@
+package ring
+
+import (
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+)
+
+// A Producer writes records into a ring. Its methods are for one goroutine at a
+// time; Close alone may be called while another goroutine waits in Reserve.
+type Producer struct {
+	// What Reserve and Commit touch, in one cache line of private memory. The
+	// shared tail is only ever written from here.
+	base     unsafe.Pointer
+	mask     uint64
+	tail     uint64 // authoritative position
+	limit    uint64 // the tail may grow up to here: the head last seen + capacity
+	reserved uint64 // payload bytes reserved + 1; 0: nothing is reserved
+	max      uint64 // largest payload
+	count    uint64 // records committed, over all producers of the ring
+	shared   *uint64
+	closed   atomic.Bool
+
+	region region
+	opts   ProducerOptions
+	spin   int // polite polls before parking
+	life   lifetime
+	fault  error  // quarantined, or replaced: every later call returns it
+	misuse error  // of Commit; the next call returns it once
+	fence  uint32 // for storeLoad
+
+	flushed uint64 // tail at the last flush
+	rang    uint32 // sleep epoch of the consumer that was rung for
+	rangAt  uint64 // tail then
+	asleep  uint32 // own sleep epoch
+	claim   uint64
+	oldest  entry // OverwriteOldest: the oldest record that is kept
+	blocked uint64
+	wakes   uint64
+	dropped [NumReasons]uint64
+
+	errFull, errClosed error // made once: refusing costs no allocation
+}
+
+// NewProducer attaches to the ring in view as its producer, and goes on where
+// the last one ended: its committed records stay, whatever instruction it died
+// at. A view of zeros is an empty ring. The view must outlive the Producer.
+//
+// A ring has one producer. A second live one on the same view is refused with
+// [ErrSecondProducer]. Between processes (or two mappings of one) the ring cannot
+// know whether an earlier producer is dead: its owner learns that from the
+// kernel. If the owner is wrong, the earlier producer gets ErrSecondProducer from
+// its next Flush or wait.
+func NewProducer(view []byte, o ProducerOptions) (*Producer, error) {
+	const op = "attach producer"
+	r, err := newRegion(view)
+	if err != nil {
+		return nil, &Error{op, o.Name, err, ""}
+	}
+	if o.Policy < Block || o.Policy > OverwriteOldest {
+		return nil, &Error{op, o.Name, fmt.Errorf("policy %d: %w", o.Policy, ErrPolicy), "choose Block, DropNew or OverwriteOldest"}
+	}
+	p := &Producer{
+		region: r, opts: o, base: r.base, mask: r.mask, max: uint64(r.maxRecord), shared: &r.prod.tail,
+		spin:      spinRounds(o.Spin),
+		errFull:   &Error{"reserve", o.Name, ErrFull, "read faster, make the ring larger, or choose another policy"},
+		errClosed: closedError("producer", o.Name),
+	}
+	if p.opts.Waiter == nil {
+		p.opts.Waiter = poller{}
+	}
+	if err := register(producers, &r, p); err != nil {
+		return nil, &Error{op, o.Name, err, "Close the first one"}
+	}
+	if err := p.resume(); err != nil {
+		unregister(producers, &r, p)
+		return nil, err
+	}
+	p.life.init()
+	p.claim = takeClaim(&r.prod.claim)
+	if p.tail != 0 {
+		// The last producer may have died between its commit and its wake.
+		p.flushed--
+		if err := p.Flush(); err != nil {
+			p.Close()
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// resume reads back what the last producer left.
+func (p *Producer) resume() error {
+	pr, c := p.region.prod, p.region.cons
+	// Own words, but of another process: loaded once, then checked. The tail is
+	// written by producers only, so this load is not a race with anyone alive.
+	p.tail = atomic.LoadUint64(&pr.tail)
+	p.flushed = p.tail
+	if p.tail%align != 0 {
+		return p.corrupt("producer", "tail", p.tail, 0, p.tail&^(align-1))
+	}
+	mode := uint32(0)
+	if p.opts.Policy == OverwriteOldest {
+		mode = 1
+	}
+	if was := atomic.LoadUint32(&pr.mode); p.tail != 0 && was != mode {
+		return &Error{"attach producer", p.opts.Name, ErrPolicy, "overwriting cannot be changed once records are committed"}
+	}
+	// The mode is seen with the first tail: stored here, loaded by the consumer
+	// after a tail that is not 0, which Commit publishes later.
+	atomic.StoreUint32(&pr.mode, mode)
+	if mode == 1 {
+		old, ok := pr.oldest.load()
+		if !ok || old.pos%align != 0 || p.tail-old.pos > p.region.capacity {
+			return p.corrupt("producer", "oldest", old.pos, floor(p.tail, p.region.capacity), p.tail)
+		}
+		n, err := p.walk(old.pos, p.tail)
+		if err != nil {
+			return err
+		}
+		p.oldest = old
+		p.count = old.records + n
+		p.limit = old.pos + p.region.capacity
+	} else {
+		h := atomic.LoadUint64(&c.head)
+		if h%align != 0 || p.tail-h > p.region.capacity {
+			return p.corrupt("consumer", "head", h, floor(p.tail, p.region.capacity), p.tail)
+		}
+		// A producer may die between its commit and the note of how many there
+		// are. The note says for which position it holds; the rest is counted.
+		done, ok := pr.committed.load()
+		if !ok || done.pos%align != 0 || p.tail-done.pos > p.region.capacity {
+			return p.corrupt("producer", "committed", done.pos, floor(p.tail, p.region.capacity), p.tail)
+		}
+		n, err := p.walk(done.pos, p.tail)
+		if err != nil {
+			return err
+		}
+		p.count = done.records + n
+		p.limit = h + p.region.capacity
+	}
+	pr.committed.store(entry{pos: p.tail, records: p.count})
+	p.asleep = atomic.LoadUint32(&pr.asleep)
+	if p.asleep%2 == 1 { // died asleep
+		p.asleep++
+		atomic.StoreUint32(&pr.asleep, p.asleep)
+	}
+	p.blocked = atomic.LoadUint64(&pr.blocked)
+	p.wakes = atomic.LoadUint64(&pr.wakes)
+	for i := range p.dropped {
+		p.dropped[i] = atomic.LoadUint64(&pr.dropped[i])
+	}
+	return nil
+}
+
+// walk counts the records from one position to another.
+func (p *Producer) walk(from, to uint64) (uint64, error) {
+	n, at, ok := p.region.count(from, to)
+	if !ok {
+		_, err := p.sizeAt(at, to)
+		return n, err
+	}
+	return n, nil
+}
+
+// sizeAt returns the size of the record at pos, checked: the consumer's process
+// can write there, too.
+func (p *Producer) sizeAt(pos, end uint64) (uint64, error) {
+	n, ok := p.region.lengthAt(pos, end)
+	if !ok {
+		return 0, p.corrupt("producer", "length", n, 0, min(p.max, end-pos-header))
+	}
+	return sizeOf(n), nil
+}
+
+// Reserve returns n bytes to write a record's payload into: ring memory,
+// valid until Commit, Abort or the next Reserve. Bytes that are not written hold
+// whatever was there. When the ring is full it does what the policy says, and
+// counts what the policy drops.
+//
+// It returns ErrFull (DropNew), os.ErrDeadlineExceeded (Block with MaxWait),
+// ErrTooLarge, os.ErrClosed, ErrSecondProducer or a [*CorruptError].
+func (p *Producer) Reserve(n int) ([]byte, error) {
+	// The fast path: private words only. n+15 cannot overflow once n ≤ max.
+	if uint64(n) <= p.max && (uint64(n)+(header+align-1))&^(align-1) <= p.limit-p.tail && !p.closed.Load() {
+		p.reserved = uint64(n) + 1
+		return payload(p.base, p.tail&p.mask+header, uint64(n)), nil
+	}
+	return p.reservePolicy(n)
+}
+
+// Commit publishes the record whose payload is the first n bytes of the
+// reservation: from now on an awake consumer sees it, and it survives this
+// process. tag is passed on. A consumer asleep is not woken: that is what Flush is
+// for. Commit without a reservation, or of more than was reserved, publishes
+// nothing; the next Reserve or Flush returns ErrNoReservation.
+//
+//go:noinline
+func (p *Producer) Commit(n int, tag uint32) {
+	if uint64(n) >= p.reserved || p.closed.Load() {
+		p.refuse(n)
+		return
+	}
+	// Plain: nobody may look at it before the tail has passed it.
+	*word(p.base, p.tail&p.mask) = uint64(uint32(n)) | uint64(tag)<<32
+	p.tail += (uint64(n) + (header + align - 1)) &^ (align - 1)
+	p.count++
+	p.reserved = 0
+	// Stored by the producer here, loaded by the consumer (look) and compared by
+	// the kernel. Makes visible: header and payload. amd64: a plain MOV, stores stay
+	// in order; arm64: STLR, no earlier store passes it.
+	publish(p.shared, p.tail)
+}
+
+// refuse notes a Commit that cannot be.
+func (p *Producer) refuse(n int) {
+	if p.closed.Load() || p.fault != nil {
+		return // the next call says so
+	}
+	reserved := int64(p.reserved) - 1
+	p.reserved = 0
+	p.misuse = &Error{"commit", p.opts.Name, ErrNoReservation,
+		fmt.Sprintf("%d bytes committed, %d reserved (-1: no reservation): Reserve before each Commit", n, reserved)}
+}
+
+// Abort gives a reservation back. Nothing of it is ever visible.
+func (p *Producer) Abort() { p.reserved = 0 }
+
+// Write appends one record with a copy of payload and wakes the consumer if it
+// sleeps: Reserve, Commit and Flush.
+func (p *Producer) Write(tag uint32, payload []byte) error {
+	b, err := p.Reserve(len(payload))
+	if err != nil {
+		return err
+	}
+	copy(b, payload)
+	p.Commit(len(payload), tag)
+	return p.Flush()
+}
+
+// Flush wakes the consumer if it announced that it sleeps; at most once for each
+// time that it fell asleep. Without a sleeping consumer it makes no system call.
+// Call it after the last Commit of a burst: it costs a store-load barrier.
+func (p *Producer) Flush() error {
+	if err := p.check(); err != nil {
+		return err
+	}
+	if p.tail == p.flushed {
+		return nil
+	}
+	p.flushed = p.tail
+	p.region.prod.committed.store(entry{pos: p.tail, records: p.count})
+	// The other half is in Consumer.Sleep: this side stores the tail and loads
+	// asleep, that side stores asleep and loads the tail. With a store-load barrier
+	// on both sides, one of the two sees the other's store (amd64: XCHG here and
+	// there; arm64: STLR then LDAR, which keep their order).
+	storeLoad(&p.fence)
+	e := atomic.LoadUint32(&p.region.cons.asleep)
+	if e%2 == 0 || e == p.rang && p.tail-p.rangAt < 1<<31 {
+		return nil
+	}
+	return p.ring(e)
+}
+
+// ring wakes the consumer that sleeps in epoch e. It is done once an epoch:
+// the wake leads to Awake, which ends the epoch. (Should the tail move by a
+// multiple of 4 GiB between the consumer's last look and its wait, as it can only
+// when overwriting, the kernel's comparison would let the consumer park past this
+// wake. So it is rung again 2 GiB later.)
+func (p *Producer) ring(e uint32) error {
+	p.rang, p.rangAt = e, p.tail
+	p.wakes++
+	publish(&p.region.prod.wakes, p.wakes) // a counter; nothing is ordered by it
+	if err := p.opts.Waiter.Wake(lowHalf(&p.region.prod.tail)); err != nil {
+		return &Error{"wake the consumer of", p.opts.Name, err, "it sees the records when it looks the next time"}
+	}
+	return nil
+}
+
+// Drop counts n records that the caller gave up, so that attempted = committed +
+// dropped stays exact. It is for records refused by TryReserve, ReserveContext or
+// ReserveDeadline, or not even tried; Reserve counts its own.
+func (p *Producer) Drop(r Reason, n int) {
+	if r < 0 || r >= NumReasons {
+		r = DropCaller
+	}
+	if n <= 0 || p.closed.Load() {
+		return
+	}
+	p.dropped[r] += uint64(n)
+	publish(&p.region.prod.dropped[r], p.dropped[r]) // a counter; nothing is ordered by it
+}
+
+// check returns why the producer cannot go on, if it cannot.
+func (p *Producer) check() error {
+	if p.closed.Load() {
+		return p.errClosed
+	}
+	if p.fault != nil {
+		return p.fault
+	}
+	if err := p.misuse; err != nil {
+		p.misuse = nil
+		return err
+	}
+	// Own page: stored by this producer when it attached, and by no other unless
+	// the owner let a second one in.
+	if c := atomic.LoadUint64(&p.region.prod.claim); c != p.claim {
+		p.stop(replacedError("producer", p.opts.Name, ErrSecondProducer, c))
+		return p.fault
+	}
+	return nil
+}
+
+// stop makes every later call return err: no fast path, no commit.
+func (p *Producer) stop(err error) {
+	p.fault, p.limit, p.reserved = err, p.tail, 0
+}
+
+func (p *Producer) corrupt(peer, what string, value, low, high uint64) error {
+	p.stop(&CorruptError{Ring: p.opts.Name, Peer: peer, Word: what, Value: value, Min: low, Max: high, Position: p.tail})
+	return p.fault
+}
+
+// Close ends the producer. Committed records stay for the consumer, which is
+// woken if it sleeps; a call waiting in Reserve returns os.ErrClosed before Close
+// returns. Later calls return os.ErrClosed, a second Close nil.
+func (p *Producer) Close() error {
+	if p.closed.Swap(true) {
+		return nil
+	}
+	p.life.end()
+	unregister(producers, &p.region, p)
+	// No private word is used: the goroutine that owns them may be another one.
+	// closed.Swap was the barrier after the last tail.
+	if atomic.LoadUint32(&p.region.cons.asleep)%2 == 1 {
+		return p.opts.Waiter.Wake(lowHalf(&p.region.prod.tail))
+	}
+	return nil
+}
+
+func floor(x, by uint64) uint64 {
+	if x < by {
+		return 0
+	}
+	return x - by
+}

@@ -1,0 +1,345 @@
+package seqlock_test
+
+import (
+	"bytes"
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"shmkit/internal/proctest"
+	"shmkit/seqlock/seqlocktest"
+)
+
+// pick says how long a test runs: with -short, normally, and with SHMKIT_STRESS=1.
+func pick(short, normal, stressed int) int {
+	switch {
+	case stress:
+		return stressed
+	case testing.Short():
+		return short
+	}
+	return normal
+}
+
+// player is a second process that publishes the versions of a seed on the latch in a
+// file, without a pause, until it is killed or its standard input ends: so it does not
+// outlive the test.
+var player = proctest.Helper("player", func(args []string) {
+	v, err := variantNamed(args[0])
+	check(err)
+	seed, err := strconv.ParseUint(args[2], 10, 64)
+	check(err)
+	size, err := v.Size()
+	check(err)
+	view, _, err := mmap(args[1], size, syscall.PROT_READ|syscall.PROT_WRITE)
+	check(err)
+	p, err := v.Resume(view)
+	check(err)
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
+	fmt.Println("ready")
+	check(seqlocktest.Play(v, p, seed, math.MaxInt, func() bool { return true }))
+})
+
+// watcher is a second process that checks what the first one publishes.
+var watcher = proctest.Helper("watcher", func(args []string) {
+	v, err := variantNamed(args[0])
+	check(err)
+	seed, err := strconv.ParseUint(args[2], 10, 64)
+	check(err)
+	reads, err := strconv.Atoi(args[3])
+	check(err)
+	size, err := v.Size()
+	check(err)
+	view, _, err := mmap(args[1], size, syscall.PROT_READ)
+	check(err)
+	s, err := v.Open(view)
+	check(err)
+	report, err := checkUntil(v, s, seed, reads)
+	check(err)
+	fmt.Println(report.Reads, report.Versions, report.Contended)
+})
+
+// enough versions seen make a race of a test; a writer that does not get a processor
+// for a while publishes none.
+const enough = 50
+
+// checkUntil checks reads reads at least, and until it has seen enough versions.
+func checkUntil(v seqlocktest.Variant, s seqlocktest.Source, seed uint64, reads int) (seqlocktest.Report, error) {
+	c := seqlocktest.NewChecker(v, s, seed)
+	for deadline := time.Now().Add(time.Minute); c.Versions < enough && time.Now().Before(deadline) || c.Reads+c.Contended < reads; {
+		for range 100 {
+			if err := c.Read(); err != nil {
+				return c.Report, err
+			}
+		}
+	}
+	return c.Report, nil
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "helper:", err)
+		os.Exit(1)
+	}
+}
+
+func variantNamed(name string) (seqlocktest.Variant, error) {
+	if n, ok := strings.CutPrefix(name, "saturated/"); ok { // benchmarks choose their geometry
+		var payload, slots int
+		if _, err := fmt.Sscanf(n, "%d/%d", &payload, &slots); err != nil {
+			return seqlocktest.Variant{}, err
+		}
+		v := seqlocktest.Bytes(payload, slots)
+		return v, nil
+	}
+	return seqlocktest.Named(name)
+}
+
+// stage is a latch in a file, for tests of several processes.
+type stage struct {
+	testing.TB
+	variant seqlocktest.Variant
+	name    string
+	path    string
+	seed    uint64
+	view    []byte // read-only
+}
+
+func newStage(tb testing.TB, name string) *stage {
+	tb.Helper()
+	v, err := variantNamed(name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	size, err := v.Size()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := &stage{TB: tb, variant: v, name: name, path: filepath.Join(tb.TempDir(), "latch"), seed: rand.Uint64()}
+	tb.Logf("seed %d", s.seed)
+	write := mapFile(tb, s.path, size, syscall.PROT_READ|syscall.PROT_WRITE)
+	p, err := v.Make(write)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	// Version 1 is there before anybody looks.
+	if err := seqlocktest.Play(v, p, s.seed, 1, func() bool { return false }); err != nil {
+		tb.Fatal(err)
+	}
+	s.view = mapFile(tb, s.path, size, syscall.PROT_READ)
+	return s
+}
+
+func (s *stage) open() seqlocktest.Source {
+	s.Helper()
+	src, err := s.variant.Open(s.view)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return src
+}
+
+// play starts a player and returns when it is about to publish.
+func (s *stage) play() *exec.Cmd {
+	s.Helper()
+	cmd := proctest.Command(s, player, s.name, s.path, strconv.FormatUint(s.seed, 10))
+	if _, err := cmd.StdinPipe(); err != nil { // stays open until Wait
+		s.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		s.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		s.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		s.Fatalf("player says %q, %v", line, err)
+	}
+	return cmd
+}
+
+func (s *stage) kill(cmd *exec.Cmd) {
+	s.Helper()
+	if err := cmd.Process.Kill(); err != nil {
+		s.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		s.Fatalf("player ended by itself: %v", cmd.ProcessState)
+	}
+}
+
+// TestTwoProcesses: one process publishes without a pause, two others read and verify
+// every byte, from one seed. Not one read is a mix of two versions, and versions never
+// go back.
+func TestTwoProcesses(t *testing.T) {
+	for _, v := range seqlocktest.Variants() {
+		t.Run(v.Name, func(t *testing.T) {
+			s := newStage(t, v.Name)
+			reads := max(200, pick(200_000, 20_000_000, 2_600_000_000)/(v.Max+200))
+			writer := s.play()
+			other := proctest.Command(t, watcher, s.name, s.path, strconv.FormatUint(s.seed, 10), strconv.Itoa(reads))
+			out, err := other.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := other.Start(); err != nil {
+				t.Fatal(err)
+			}
+			here, err := checkUntil(v, s.open(), s.seed, reads)
+			if err != nil {
+				t.Errorf("reading here: %v", err)
+			}
+			var there seqlocktest.Report
+			if _, err := fmt.Fscan(out, &there.Reads, &there.Versions, &there.Contended); err != nil {
+				t.Errorf("reading there: no report: %v", err)
+			}
+			if err := other.Wait(); err != nil {
+				t.Errorf("reading there: %v", err)
+			}
+			s.kill(writer)
+			t.Logf("here %+v, there %+v", here, there)
+			if here.Versions < enough || there.Versions < enough {
+				t.Errorf("too little happened: here %+v, there %+v", here, there)
+			}
+		})
+	}
+}
+
+// TestKill: a publisher is killed at a random moment, again and again. What it leaves is
+// readable at once and is the last version it published, whole; its successor goes on
+// with the next number.
+//
+// The suite's case "killed writer", and its planted bug, show what a latch that fills the
+// slot being read would look like here.
+func TestKill(t *testing.T) {
+	for _, name := range []string{"bytes 64/4 slots", "latch line", "bytes 65536/4 slots", "odd/even 501 bytes"} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, name)
+			c := seqlocktest.NewChecker(s.variant, s.open(), s.seed)
+			torn := 0
+			for range pick(3, 15, 2500) {
+				writer := s.play()
+				// A random distance, in versions and then in time.
+				from, d := s.open().Version(), uint64(rand.IntN(1000))
+				for deadline := time.Now().Add(time.Minute); s.open().Version()-from < d; runtime.Gosched() {
+					if time.Now().After(deadline) {
+						t.Fatal("the player does not play")
+					}
+				}
+				time.Sleep(time.Duration(rand.IntN(200)) * time.Microsecond)
+				s.kill(writer)
+				last := s.open().Version()
+				reads, contended := c.Reads, c.Contended
+				if err := c.Read(); err != nil {
+					t.Fatal(err)
+				}
+				switch {
+				case c.Reads > reads && c.Last != last:
+					t.Fatalf("version %d is published, %d is read", last, c.Last)
+				case c.Contended > contended && !s.variant.Single:
+					t.Fatal("a dead writer keeps a reader from reading")
+				case c.Contended > contended:
+					torn++ // the next player's first publication has to repair it
+				}
+			}
+			t.Logf("%+v, killed within a store: %d", c.Report, torn)
+		})
+	}
+}
+
+// TestStop: a publisher is stopped in the middle of a publication. Readers get the last
+// version, at the first try, as often as they like; when it goes on, so do the versions.
+func TestStop(t *testing.T) {
+	s := newStage(t, "bytes 65536/4 slots")
+	writer := s.play()
+	want := pick(2, 5, 1000)
+	middle := 0
+	for tries := 0; middle < want; tries++ {
+		if tries > 200*want {
+			t.Skipf("stopped it %d times, and only %d times in the middle of a publication", tries, middle)
+		}
+		runFor(time.Duration(rand.IntN(300)) * time.Microsecond)
+		s.stop(writer)
+		if s.halfFilled() {
+			middle++
+			src := s.open()
+			before := src.Version()
+			c := seqlocktest.NewChecker(s.variant, src, s.seed)
+			for range 200 {
+				if err := c.Read(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.Contended != 0 || c.Last != before || src.(interface{ Lapped() uint64 }).Lapped() != 0 {
+				t.Fatalf("version %d is published, the writer is stopped: %+v", before, c.Report)
+			}
+		}
+		from := s.open().Version()
+		if err := writer.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(time.Minute); s.open().Version() == from; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatal("the player does not go on")
+			}
+		}
+	}
+	s.kill(writer)
+}
+
+// stop stops a process and returns when it stands.
+func (s *stage) stop(cmd *exec.Cmd) {
+	s.Helper()
+	pid := cmd.Process.Pid
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		s.Fatal(err)
+	}
+	for {
+		var status syscall.WaitStatus
+		_, err := syscall.Wait4(pid, &status, syscall.WUNTRACED, nil)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil || !status.Stopped() {
+			s.Fatalf("player did not stop: %v, %v", status, err)
+		}
+		return
+	}
+}
+
+// halfFilled looks into the slot of the version after the published one: the length word
+// is stored first, and then comes the payload, in whatever order the copy has.
+func (s *stage) halfFilled() bool {
+	next := binary.NativeEndian.Uint64(s.view) + 1
+	size := binary.NativeEndian.Uint32(s.view[8:])
+	slots := binary.NativeEndian.Uint32(s.view[12:])
+	stride := (int(size) + 8 + 127) &^ 127
+	slot := s.view[128+int(next%uint64(slots))*stride:]
+	payload := s.variant.Payload(nil, s.seed, next)
+	return binary.NativeEndian.Uint64(slot) == uint64(len(payload)) && !bytes.Equal(slot[8:][:len(payload)], payload)
+}
+
+// runFor spins: a sleep would always end at the same kind of moment, a timer tick.
+func runFor(d time.Duration) {
+	var x atomic.Int64
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		x.Add(1)
+	}
+}

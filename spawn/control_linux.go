@@ -1,0 +1,248 @@
+package spawn
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A control is one end of the socket between the server and a function worker.
+// The kernel keeps the records apart and in order, and tells the end of the
+// other side by the end of the stream.
+//
+// The server's end takes whatever a hostile worker sends: a flood costs that
+// worker's own goroutine, a malformed record is counted and its files are
+// closed, and nothing it does can make a send wait.
+type control struct {
+	f    *os.File
+	conn syscall.RawConn
+
+	rejected atomic.Uint64 // malformed records; statistics only
+	unsent   atomic.Uint64 // messages that found no room; statistics only
+
+	// closing counts goroutines that close unwanted files: close can wait (a
+	// lingering socket, a remote file system), the reader must not. Stored by
+	// reader and closers, loaded by the reader; it guards no memory, so any
+	// order does, on amd64 and arm64 alike.
+	closing atomic.Int32
+}
+
+// maxClosing is how many unwanted batches of files may be in the course of being
+// closed before a worker loses its control socket.
+const maxClosing = 8
+
+// record is a buffer for one message and its descriptors.
+type record struct {
+	data [frameHeader + MaxMessage + 1]byte // one more: an oversize record shows
+	oob  [80]byte                           // one SCM_RIGHTS of MaxMessageFiles
+}
+
+var records = sync.Pool{New: func() any { return new(record) }}
+
+func newControl(fd int, name string) (*control, error) {
+	f, conn, err := pollable(fd, name)
+	if err != nil {
+		return nil, err
+	}
+	return &control{f: f, conn: conn}, nil
+}
+
+// receive calls deliver for each well-formed message until the stream ends, the
+// read deadline passes (then everything that had arrived was delivered), or the
+// other side has misbehaved too much. Payload and files belong to deliver.
+func (c *control) receive(resources int, deliver func(addr, op uint16, payload []byte, files []*os.File)) {
+	one := func(fd int, rec *record) (again, end bool) {
+		n, fds, flags, err := recvmsg(fd, rec)
+		if err == syscall.EAGAIN {
+			return true, false
+		}
+		if err != nil || n == 0 {
+			c.discard(fds)
+			return false, true // the end; or an empty record, which nobody sends in good faith
+		}
+		addr, op, payload, err := parseFrame(rec.data[:n], resources)
+		if err != nil || flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(fds) > MaxMessageFiles || op != 0 && len(fds) > 0 {
+			c.rejected.Add(1)
+			c.discard(fds)
+			return false, c.closing.Load() > maxClosing
+		}
+		var own []byte
+		if len(payload) > 0 {
+			own = append(own, payload...)
+		}
+		var files []*os.File
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "message"))
+		}
+		deliver(addr, op, own, files)
+		return false, false
+	}
+	for {
+		var end bool
+		err := c.conn.Read(func(fd uintptr) bool {
+			rec := records.Get().(*record)
+			defer records.Put(rec)
+			var again bool
+			again, end = one(int(fd), rec)
+			return !again
+		})
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.drain(one)
+			return
+		}
+		if err != nil || end {
+			return
+		}
+	}
+}
+
+// maxDrained bounds what is taken from a dead worker's socket. The kernel's own
+// bound, the sender's buffer, holds fewer.
+const maxDrained = 4096
+
+// drain takes what had arrived. A descendant of the worker may still hold the
+// other end and go on sending.
+func (c *control) drain(one func(int, *record) (bool, bool)) {
+	rec := records.Get().(*record)
+	defer records.Put(rec)
+	c.conn.Control(func(fd uintptr) {
+		for range maxDrained {
+			if again, end := one(int(fd), rec); again || end {
+				return
+			}
+		}
+	})
+}
+
+// cut makes receive deliver what had arrived and return.
+func (c *control) cut() { c.f.SetReadDeadline(time.Unix(1, 0)) }
+
+// discard closes descriptors that nobody wants, without waiting for it.
+func (c *control) discard(fds []int) {
+	if len(fds) == 0 {
+		return
+	}
+	c.closing.Add(1)
+	go func() {
+		defer c.closing.Add(-1)
+		for _, fd := range fds {
+			syscall.Close(fd)
+		}
+	}()
+}
+
+// send sends one message without waiting.
+func (c *control) send(addr, op uint16, payload []byte, files []*os.File) error {
+	head, oob, err := prepare(addr, op, payload, files)
+	if err != nil {
+		return err
+	}
+	var sendErr error
+	if err := c.conn.Control(func(fd uintptr) { sendErr = sendmsg(int(fd), head[:], payload, oob) }); err != nil {
+		return os.ErrClosed
+	}
+	switch sendErr {
+	case syscall.EAGAIN, syscall.ENOBUFS, syscall.ETOOMANYREFS:
+		c.unsent.Add(1)
+		return fmt.Errorf("%w (%w)", ErrBusy, sendErr)
+	case syscall.EPIPE, syscall.ECONNRESET, syscall.ENOTCONN:
+		return os.ErrClosed
+	}
+	return sendErr
+}
+
+// sendWait sends one message and waits for room.
+func (c *control) sendWait(addr, op uint16, payload []byte, files []*os.File) error {
+	head, oob, err := prepare(addr, op, payload, files)
+	if err != nil {
+		return err
+	}
+	var sendErr error
+	err = c.conn.Write(func(fd uintptr) bool {
+		sendErr = sendmsg(int(fd), head[:], payload, oob)
+		return sendErr != syscall.EAGAIN
+	})
+	switch {
+	case err != nil, sendErr == syscall.EPIPE, sendErr == syscall.ECONNRESET:
+		return os.ErrClosed
+	}
+	return sendErr
+}
+
+func prepare(addr, op uint16, payload []byte, files []*os.File) (head [frameHeader]byte, oob []byte, err error) {
+	if len(payload) > MaxMessage {
+		return head, nil, fmt.Errorf("payload of %d bytes, at most %d: put it into shared memory and send a file", len(payload), MaxMessage)
+	}
+	if len(files) > MaxMessageFiles {
+		return head, nil, fmt.Errorf("%d files, at most %d: send them in several messages", len(files), MaxMessageFiles)
+	}
+	if len(files) > 0 {
+		fds, err := rawFDs(files)
+		if err != nil {
+			return head, nil, err
+		}
+		oob = unix.UnixRights(fds...)
+	}
+	return putFrameHeader(addr, op), oob, nil
+}
+
+// rawFDs returns the numbers of open files. Unlike Fd it leaves their blocking
+// mode alone. The numbers are valid as long as nobody closes the files.
+func rawFDs(files []*os.File) ([]int, error) {
+	fds := make([]int, len(files))
+	for i, f := range files {
+		if f == nil {
+			return nil, os.ErrInvalid
+		}
+		conn, err := f.SyscallConn()
+		if err == nil {
+			err = conn.Control(func(fd uintptr) { fds[i] = int(fd) })
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return fds, nil
+}
+
+func sendmsg(fd int, head, payload, oob []byte) error {
+	for {
+		_, err := unix.SendmsgBuffers(fd, [][]byte{head, payload}, oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
+// recvmsg takes one record. All descriptors that came with it are returned,
+// whatever else is wrong.
+func recvmsg(fd int, rec *record) (n int, fds []int, flags int, err error) {
+	var oobn int
+	for {
+		n, oobn, flags, _, err = unix.Recvmsg(fd, rec.data[:], rec.oob[:], unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+		if err != syscall.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return 0, nil, 0, err
+	}
+	if oobn > 0 {
+		msgs, err := unix.ParseSocketControlMessage(rec.oob[:oobn])
+		if err != nil {
+			return n, nil, flags | unix.MSG_CTRUNC, nil
+		}
+		for _, m := range msgs {
+			if got, err := unix.ParseUnixRights(&m); err == nil {
+				fds = append(fds, got...)
+			}
+		}
+	}
+	return n, fds, flags, nil
+}

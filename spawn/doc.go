@@ -1,0 +1,57 @@
+// Package spawn starts, watches and ends the worker processes of a run, from
+// one server that is the only one of its run on this machine.
+//
+//	s, err := spawn.NewServer(spawn.Options{Run: "wordcount"})
+//	g, err := s.Start(ctx, spawn.Spec{Cmd: []string{"python3", "job.py"}, Workers: 4})
+//	err = g.Wait() // nil, or who died and why:
+//	               // spawn: worker 3 (pid 4711) of group "python3": killed by signal 9 (SIGKILL); last stderr: "…"
+//	err = s.Close()
+//
+// What holds, whatever the workers do:
+//
+//   - One server per run name and runtime directory. The lock is the kernel's:
+//     it ends with its holder, so a killed server never has to be cleaned up
+//     by hand.
+//   - Every child is one of four things at any time: running, a zombie being
+//     read out, reaped, or never started. Each is reaped once, and its exit
+//     code, signal and last lines of stderr are reported once.
+//   - All children are killed by the kernel when the server dies (parent-death
+//     signal), and none is killed by the mere end of one of its threads.
+//   - Each line of stdout and stderr is delivered once and in order, up to
+//     [MaxLine] bytes unbroken, the last unterminated one included, also after
+//     SIGKILL.
+//   - A worker costs the server at most four descriptors and no thread.
+//   - After Close no process, descriptor, goroutine, file or directory of the
+//     run is left.
+//
+// # Two kinds of workers
+//
+// A foreign command ([Spec].Cmd) gets the run, its rank and the size in its
+// environment and nothing else: no plumbing and no extra descriptors.
+//
+// A function worker ([Spec].Func) is the server's own binary once more. It calls
+// [Attach] as early as it can and dispatches on [Child].Func. It is connected to
+// the server by one control socket, and is given the [Resource]s of the server:
+// files, and a few words, under a name.
+//
+// # The environment of a worker
+//
+//	SHMKIT_RUN    the name of the run
+//	SHMKIT_GROUP  the name of its group
+//	SHMKIT_RANK   0 … size−1
+//	SHMKIT_SIZE   number of workers in the group
+//	SHMKIT_DIR    the runtime directory
+//	PYTHONUNBUFFERED=1, unless set
+//
+// Function workers also get SHMKIT_FUNC and SHMKIT_FD, which Attach removes.
+//
+// # What the parent-death signal does not reach
+//
+// It reaches the children, not their children. As long as the server lives, the
+// process group of a worker is killed when the worker ends; when the server
+// itself is killed, a grandchild lives on until it notices. The signal is also
+// dropped by the kernel when a worker executes a set-user-id program.
+//
+// Linux only. On other systems everything compiles, and returns an error that
+// wraps [errors.ErrUnsupported].
+package spawn

@@ -1,0 +1,107 @@
+package spawn
+
+import (
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A launcher starts processes from one thread that lives as long as it does.
+//
+// The parent-death signal follows the thread that forked, not its process, and
+// the Go runtime ends threads when it likes: a locked goroutine that returns takes
+// its thread along, and its children with it. So one goroutine, locked to its
+// thread, does all the forking.
+type launcher struct {
+	jobs chan *launch
+	once sync.Once
+	done chan struct{}
+}
+
+// A launch is one process to start, and the result.
+type launch struct {
+	path      string
+	argv, env []string
+	dir       string
+	files     []uintptr // become 0, 1, 2, … of the child
+
+	pid   int
+	pidfd int // close-on-exec
+	err   error
+	ready chan struct{}
+}
+
+func newLauncher() *launcher {
+	l := &launcher{jobs: make(chan *launch), done: make(chan struct{})}
+	go l.run()
+	return l
+}
+
+func (l *launcher) run() {
+	defer close(l.done)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread() // after the last child is gone
+	defer emptySignalMask()()
+	for j := range l.jobs {
+		j.start()
+		close(j.ready)
+	}
+}
+
+// start runs j on the launcher's thread and returns when the child has executed
+// its program or failed to.
+func (l *launcher) start(j *launch) error {
+	j.ready = make(chan struct{})
+	l.jobs <- j
+	<-j.ready
+	return j.err
+}
+
+// stop ends the thread. Children that still live would get the signal.
+func (l *launcher) stop() {
+	l.once.Do(func() { close(l.jobs) })
+	<-l.done
+}
+
+func (j *launch) start() {
+	j.pidfd = -1
+	j.pid, j.err = syscall.ForkExec(j.path, j.argv, &syscall.ProcAttr{
+		Dir:   j.dir,
+		Env:   j.env,
+		Files: j.files,
+		Sys: &syscall.SysProcAttr{
+			Setpgid:   true,
+			Pdeathsig: syscall.SIGKILL,
+			PidFD:     &j.pidfd,
+		},
+	})
+	if j.err == nil && j.pidfd < 0 {
+		syscall.Kill(j.pid, syscall.SIGKILL)
+		var ws syscall.WaitStatus
+		for {
+			if _, err := syscall.Wait4(j.pid, &ws, 0, nil); err != syscall.EINTR {
+				break
+			}
+		}
+		j.err = os.NewSyscallError("clone(CLONE_PIDFD), needs Linux 5.4", syscall.ENOSYS)
+	}
+}
+
+// emptySignalMask unblocks all signals on this thread, which must be locked, and
+// returns the way back. A child begins with the mask of the thread that forked it
+// and with the default action for every signal this program handles: Go handles
+// all of them at its start, except SIGHUP and SIGINT when those were ignored (by
+// nohup, or a shell's &), which therefore stay ignored in the child as well. A
+// SIGTERM that was blocked when this program was started would stay blocked in all
+// its workers, and stopping them would always take the full deadline.
+func emptySignalMask() (restore func()) {
+	var old, none unix.Sigset_t
+	if unix.PthreadSigmask(unix.SIG_SETMASK, nil, &old) != nil || old == none {
+		return func() {}
+	}
+	unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil)
+	return func() { unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil) }
+}

@@ -1,0 +1,204 @@
+package spawn
+
+import (
+	"io"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Limits of the package. They bound what one call can ask for and what a hostile
+// worker can make the server hold.
+const (
+	// MaxWorkers is the largest Spec.Workers.
+	MaxWorkers = 16384
+
+	// MaxLine is the longest piece of output, in bytes, that is delivered
+	// unbroken, its newline not counted.
+	MaxLine = 64 << 10
+
+	// MaxMessage is the largest payload, in bytes, of one message between a
+	// resource and its side in the worker.
+	MaxMessage = 64 << 10
+
+	// MaxMessageFiles is the number of files one message can carry.
+	MaxMessageFiles = 16
+
+	// DefaultStopTimeout is how long a worker has between SIGTERM and SIGKILL.
+	DefaultStopTimeout = 10 * time.Second
+)
+
+// A Resource is something that every function worker of a server is given under
+// a name: a log ring, a configuration, a listener. It uses types of the standard
+// library only, so that others implement it without importing this package.
+//
+// Donate is called once per worker, before it is started, in the order of the
+// resources' names.
+//
+//   - files are placed in the worker and handed out by [Child.Resource]. The
+//     server takes ownership: it closes its copies after the start, or when the
+//     start fails. Give each worker its own open file description: a shared
+//     one can be locked, seeked or made non-blocking by any of them.
+//   - words travel in the environment: non-empty, of [A-Za-z0-9._/=-] only.
+//   - lease is held for the life of the worker. Its Close is called exactly
+//     once: after the worker is dead, its output drained and its last message
+//     delivered, or when the start fails. A nil lease is allowed.
+//
+// When err is not nil the rest is ignored. A lease may also be a [Starter], a
+// [Messenger] or an [Outputter].
+type Resource interface {
+	Donate(group string, rank, size int) (files []*os.File, words []string, lease io.Closer, err error)
+}
+
+// A Starter is a lease that wants to know when its worker runs. Started is called
+// once, before any Message or Output.
+//
+// send sends one message to the resource of the same name in the worker, for
+// [Child.Handle] there. It never blocks: when the worker does not read, the
+// message is not sent and the error wraps [ErrBusy]; after its death,
+// [os.ErrClosed]. The files stay the caller's. send may be called at any time and
+// from any goroutine.
+type Starter interface {
+	Started(pid int, send func(payload []byte, files ...*os.File) error)
+}
+
+// A Messenger is a lease that takes messages from the worker's side. An empty
+// payload is a doorbell. The messages of one worker come one at a time and in
+// order; those of different workers come at the same time. Payload and files
+// belong to the callee. A lease that is no Messenger never sees a message: files
+// that come with one are closed.
+type Messenger interface {
+	Message(payload []byte, files []*os.File)
+}
+
+// An Outputter is a lease that takes the captured output of its worker, in
+// addition to Options.Output and under the same rules ([OutputFunc]).
+type Outputter interface {
+	Output(stream string, line []byte, continued bool)
+}
+
+// OutputFunc takes one line of a worker's output. Stream is "stdout" or "stderr".
+// The line comes without its newline ("\n" or "\r\n"), may be empty, may hold any
+// byte, and is valid during the call. A line longer than [MaxLine] comes in
+// pieces of MaxLine bytes and a rest; continued is true for all of them but the
+// first. The last line of a stream need not have been terminated.
+//
+// The lines of one worker come one at a time, and in order within each stream;
+// those of different workers come at the same time. As long as the function does
+// not return, that worker's pipe fills up and the worker waits.
+type OutputFunc func(group string, rank, pid int, stream string, line []byte, continued bool)
+
+// Options configure a [Server]. Only Run is needed.
+type Options struct {
+	// Run names the run: 1 to 64 of [A-Za-z0-9._-], the first one a letter, a
+	// digit or '_'.
+	Run string
+
+	// Dir is the runtime directory, which holds one directory per run. Default:
+	// [RuntimeDir]. It must be on a file system of this machine.
+	Dir string
+
+	// Resources are given to every function worker. The map is copied.
+	Resources map[string]Resource
+
+	// Output takes the lines of all workers, function workers included. When it
+	// is nil they are read and dropped; [Exit].Stderr is kept all the same.
+	Output OutputFunc
+
+	// Exit is called for each worker that ended, after its last line was delivered
+	// and its leases were closed, and before [Group.Wait] returns. Calls for
+	// different workers may overlap.
+	Exit func(Exit)
+
+	// Env is added to the environment of every worker ("KEY=value").
+	Env []string
+}
+
+// Spec says what to start. Exactly one of Func and Cmd is set.
+type Spec struct {
+	// Func is handed to the workers as [Child].Func; they are this binary.
+	Func string
+
+	// Cmd is the program and its arguments. A program without a slash is looked
+	// for in the PATH of the worker's environment, one with a relative path
+	// from Dir.
+	Cmd []string
+
+	// Workers is the number of processes, 1 to [MaxWorkers].
+	Workers int
+
+	// Group names the group. Default: Func, or the last element of Cmd[0], with
+	// "-2", "-3", … when a running group already has that name. A name given
+	// here must not be in use.
+	Group string
+
+	// Env is added to the environment, after Options.Env. Later entries win.
+	Env []string
+
+	// Dir is the working directory. Default: the server's.
+	Dir string
+
+	// StopTimeout is the time between SIGTERM and SIGKILL when the group is
+	// stopped. Default: [DefaultStopTimeout]. A negative one kills at once.
+	StopTimeout time.Duration
+
+	// Stdin is the standard input of every worker; they share it, and it stays the
+	// caller's. Default: the null device.
+	Stdin *os.File
+}
+
+// State is a phase in the life of a worker.
+type State string
+
+const (
+	Running  State = "running"
+	Stopping State = "stopping" // asked to stop
+	Exited   State = "exited"   // ended, reaped and drained
+)
+
+// Info describes a worker.
+type Info struct {
+	Group   string    `json:"group"`
+	Rank    int       `json:"rank"`
+	Size    int       `json:"size"`
+	Pid     int       `json:"pid"`
+	State   State     `json:"state"`
+	Started time.Time `json:"started"`
+
+	// Rejected counts messages from the worker that were malformed, or came with
+	// files that could not be taken; Unsent those to it that found no room.
+	Rejected uint64 `json:"rejected"`
+	Unsent   uint64 `json:"unsent"`
+}
+
+// Exit says how a worker ended.
+type Exit struct {
+	Group string
+	Rank  int
+	Pid   int
+
+	Code    int            // exit code, or 128+signal; -1 when it was lost (see Message)
+	Signal  syscall.Signal // 0 unless killed by a signal
+	Core    bool           // it dumped core
+	Stopped bool           // Stop had been asked for before it ended
+
+	// Message is the worker's own account ([Child.Fail]). It is the worker's word:
+	// any text, up to 4 KiB.
+	Message string
+
+	// Stderr holds the last lines of stderr, at most 20, each cut at 1 KiB.
+	Stderr []string
+
+	UserTime, SystemTime time.Duration
+	MaxRSS               int64 // bytes
+
+	Started, Ended time.Time
+}
+
+// RunInfo describes one run of a runtime directory.
+type RunInfo struct {
+	Name string
+	Dir  string
+	Live bool // its server runs; else it is stale: the server was killed
+	Pid  int  // of the server, as it wrote it down; 0 when unknown
+}

@@ -1,0 +1,217 @@
+package spawn
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A plan is what all workers of a group have in common, checked.
+type plan struct {
+	path  string // to execute; "" for the own binary
+	name  string // for messages
+	argv  []string
+	env   []string
+	dir   string
+	fn    string
+	stdin *os.File // nil: the null device
+}
+
+func (s *Server) plan(spec Spec) (plan, error) {
+	p := plan{dir: spec.Dir, fn: spec.Func, stdin: spec.Stdin}
+	switch {
+	case spec.Func == "" && len(spec.Cmd) == 0:
+		return p, &SpecError{"Spec", fmt.Errorf("neither Func nor Cmd is set: set one")}
+	case spec.Func != "" && len(spec.Cmd) != 0:
+		return p, &SpecError{"Spec", fmt.Errorf("both Func and Cmd are set: set one")}
+	case spec.Workers < 1 || spec.Workers > MaxWorkers:
+		return p, &SpecError{"Spec.Workers", fmt.Errorf("%d: want 1 to %d", spec.Workers, MaxWorkers)}
+	}
+	for _, str := range append(slices.Clone(spec.Cmd), spec.Func, spec.Dir) {
+		if slices.Contains([]byte(str), 0) {
+			return p, &SpecError{"Spec", fmt.Errorf("%q holds a NUL byte", str)}
+		}
+	}
+	if err := checkEnv("Spec.Env", spec.Env); err != nil {
+		return p, err
+	}
+	if err := checkDir(spec.Dir); err != nil {
+		return p, err
+	}
+	p.env = mergeEnv(os.Environ(), s.opt.Env, spec.Env)
+	if spec.Func != "" {
+		p.name, p.argv = s.exeName, os.Args[:1]
+		return p, nil
+	}
+	path, err := findCommand(spec.Cmd[0], spec.Dir, p.env)
+	p.path, p.name, p.argv = path, spec.Cmd[0], spec.Cmd
+	return p, err
+}
+
+// start starts one worker of g. On an error nothing of it is left.
+func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
+	w := &worker{g: g, rank: rank, done: make(chan struct{})}
+	var (
+		near, far []int      // raw descriptors: the server's ends, the child's
+		donated   []*os.File // the child's
+	)
+	defer func() {
+		closeFDs(far)
+		closeFiles(donated)
+		if err == nil {
+			return
+		}
+		closeFDs(near)
+		for _, c := range w.out {
+			if c != nil {
+				c.close()
+			}
+		}
+		if w.ctl != nil {
+			w.ctl.f.Close()
+		}
+		g.leaseErrors(rank, closeLeases(w.leases))
+	}()
+
+	job := &launch{
+		path: p.path, argv: p.argv, dir: p.dir,
+		env:   slices.Concat(p.env, s.identity(g, rank)),
+		files: []uintptr{s.null.Fd()},
+	}
+	if p.stdin != nil {
+		fds, err := rawFDs([]*os.File{p.stdin})
+		if err != nil {
+			return nil, &SpecError{"Spec.Stdin", err}
+		}
+		job.files[0] = uintptr(fds[0])
+	}
+	for range w.out {
+		var ends [2]int
+		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+			return nil, explainFiles(os.NewSyscallError("pipe2", err))
+		}
+		near, far = append(near, ends[0]), append(far, ends[1])
+		job.files = append(job.files, uintptr(ends[1]))
+	}
+	if p.fn != "" {
+		ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return nil, explainFiles(os.NewSyscallError("socketpair", err))
+		}
+		near, far = append(near, ends[0]), append(far, ends[1])
+		job.files = append(job.files, uintptr(ends[1]))
+		pl := plumbing{}
+		if donated, err = s.donate(w, &pl); err != nil {
+			return nil, err
+		}
+		fds, err := rawFDs(donated)
+		if err != nil {
+			return nil, err
+		}
+		for _, fd := range fds {
+			job.files = append(job.files, uintptr(fd))
+		}
+		pl.cookie, _ = unix.GetsockoptUint64(ends[1], unix.SOL_SOCKET, unix.SO_COOKIE)
+		job.env = append(job.env, envFunc+"="+p.fn, envFD+"="+pl.String())
+		// The binary as it was when this server started, whatever lies under its
+		// name by now. It is one of the child's own descriptors, since any other
+		// number may be overwritten while the child sorts them.
+		job.path = "/proc/self/fd/" + strconv.Itoa(len(job.files))
+		job.files = append(job.files, s.exe.Fd())
+	}
+
+	// Into the netpoller first: all that can fail comes before the process.
+	name := fmt.Sprintf("worker %d of %s", rank, g.name)
+	for i, stream := range []string{"stdout", "stderr"} {
+		fd := near[0]
+		near = near[1:]
+		if w.out[i], err = newCapture(fd, stream+" of "+name); err != nil {
+			return nil, err
+		}
+	}
+	if p.fn != "" {
+		fd := near[0]
+		near = near[1:]
+		if w.ctl, err = newControl(fd, "control socket of "+name); err != nil {
+			return nil, err
+		}
+	}
+
+	w.started = time.Now()
+	err = s.launcher.start(job)
+	runtime.KeepAlive(donated)
+	runtime.KeepAlive(p.stdin)
+	if err != nil {
+		return nil, explainExec(p.name, err)
+	}
+	w.pid = job.pid
+	if w.pidfd, w.pidConn, err = pollable(job.pidfd, "pidfd of "+name); err != nil {
+		syscall.Kill(-w.pid, syscall.SIGKILL)
+		for {
+			if _, e := syscall.Wait4(w.pid, nil, 0, nil); e != syscall.EINTR {
+				break
+			}
+		}
+		return nil, err
+	}
+	for i, stream := range []string{"stdout", "stderr"} {
+		w.out[i].split.emit = w.output(stream)
+	}
+	for addr, l := range w.leases {
+		if st, ok := l.Closer.(Starter); ok {
+			st.Started(w.pid, w.sender(addr))
+		}
+	}
+	return w, nil
+}
+
+// identity is the part of the environment that says who the worker is.
+func (s *Server) identity(g *Group, rank int) []string {
+	return []string{
+		envRun + "=" + s.opt.Run,
+		envGroup + "=" + g.name,
+		envRank + "=" + strconv.Itoa(rank),
+		envSize + "=" + strconv.Itoa(g.size),
+		envDir + "=" + s.claim.parent.path,
+	}
+}
+
+// donate asks all resources for their part of w. What it returns, and w.leases,
+// are to be closed also after an error.
+func (s *Server) donate(w *worker, pl *plumbing) (all []*os.File, err error) {
+	for _, name := range s.names {
+		files, words, l, err := s.opt.Resources[name].Donate(w.g.name, w.rank, w.g.size)
+		if err != nil {
+			return all, fmt.Errorf("resource %q: %w", name, err)
+		}
+		all = append(all, files...)
+		w.leases = append(w.leases, lease{name, l})
+		d := donation{name, len(files), words}
+		if err := d.check(); err != nil {
+			return all, err
+		}
+		if slices.Contains(files, nil) {
+			return all, fmt.Errorf("resource %q: gave a nil file", name)
+		}
+		pl.resources = append(pl.resources, d)
+	}
+	if len(all) > maxFiles {
+		return all, fmt.Errorf("the resources gave %d files, at most %d", len(all), maxFiles)
+	}
+	if n := len(pl.String()) + 16; n > maxPlumbing { // 16: the cookie, which is not known yet
+		return all, fmt.Errorf("the resources' words take %d bytes, at most %d", n, maxPlumbing)
+	}
+	return all, nil
+}
+
+func closeFDs(fds []int) {
+	for _, fd := range fds {
+		syscall.Close(fd)
+	}
+}

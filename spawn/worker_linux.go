@@ -1,0 +1,329 @@
+package spawn
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// linger is how long, after the end of a worker, the rest of its process group
+// may go on writing before it is killed, if something of it still holds the output:
+// in a shell script with exec > >(tee log), tee has the last lines. A variable for
+// tests.
+var linger = 250 * time.Millisecond
+
+// A worker is one child process, from its start to its last line.
+type worker struct {
+	g       *Group
+	rank    int
+	pid     int
+	pidfd   *os.File // in the netpoller: readable when the process is dead
+	pidConn syscall.RawConn
+	out     [2]*capture // stdout, stderr
+	ctl     *control    // nil for foreign commands
+	leases  []lease     // in the order of the addresses in messages
+	started time.Time
+	done    chan struct{} // closed when the worker is Exited
+
+	outMu sync.Mutex // one line at a time
+	tail  tail       // of stderr, under outMu
+
+	mu       sync.Mutex
+	reaped   bool // from here on the pid may be somebody else's
+	stopping bool
+	message  string
+	exit     Exit // valid once done is closed
+}
+
+// A lease is what a resource gave for one worker.
+type lease struct {
+	name string
+	io.Closer
+}
+
+// watch follows the worker to its end.
+func (w *worker) watch() {
+	for _, c := range w.out {
+		go c.run()
+	}
+	ctlDone := make(chan struct{})
+	if w.ctl == nil {
+		close(ctlDone)
+	} else {
+		go func() {
+			defer close(ctlDone)
+			w.ctl.receive(len(w.leases), w.deliver)
+		}()
+	}
+
+	lost := w.awaitDeath()
+
+	// The process is a zombie: its pid, and its process group's id, still are its
+	// own. Nothing of the group shall survive it.
+	w.awaitOutput()
+	if lost = lost || !w.isZombie(); !lost {
+		syscall.Kill(-w.pid, syscall.SIGKILL)
+	}
+	for _, c := range w.out {
+		c.cut()
+		c.close()
+	}
+	if w.ctl != nil {
+		w.ctl.cut()
+	}
+	<-ctlDone
+	x := w.reap(lost)
+	w.pidfd.Close()
+	if w.ctl != nil {
+		w.ctl.f.Close()
+	}
+	w.g.leaseErrors(w.rank, closeLeases(w.leases))
+
+	if fn := w.g.s.opt.Exit; fn != nil {
+		fn(x)
+	}
+	close(w.done)
+	w.g.ended(w)
+}
+
+// awaitDeath returns when the process is dead and not yet reaped. lost says that
+// somebody else has reaped it.
+func (w *worker) awaitDeath() (lost bool) {
+	w.pidConn.Read(func(fd uintptr) bool {
+		var info unix.Siginfo
+		for {
+			err := unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+			switch err {
+			case syscall.EINTR:
+				continue
+			case nil, syscall.EAGAIN:
+				return info.Signo != 0
+			}
+			lost = true
+			return true
+		}
+	})
+	return lost
+}
+
+// isZombie reports whether a dead worker still waits to be reaped. If not, some
+// other code of this process has waited for it, and its pid is not to be used.
+func (w *worker) isZombie() (yes bool) {
+	w.pidConn.Control(func(fd uintptr) {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		yes = err != syscall.ECHILD
+	})
+	return yes
+}
+
+// awaitOutput waits, for a short while, for whoever else has the worker's output.
+func (w *worker) awaitOutput() {
+	if w.isStopping() {
+		return
+	}
+	var timeout <-chan time.Time
+	for _, c := range w.out {
+		select {
+		case <-c.done:
+			continue
+		default:
+		}
+		if timeout == nil {
+			t := time.NewTimer(linger)
+			defer t.Stop()
+			timeout = t.C
+		}
+		select {
+		case <-c.done:
+		case <-timeout:
+			return
+		}
+	}
+}
+
+// reap takes the exit status and makes the account.
+func (w *worker) reap(lost bool) Exit {
+	var ws syscall.WaitStatus
+	var ru syscall.Rusage
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for !lost {
+		_, err := syscall.Wait4(w.pid, &ws, 0, &ru)
+		if err == nil {
+			break
+		}
+		lost = err != syscall.EINTR
+	}
+	w.reaped = true
+	x := Exit{
+		Group: w.g.name, Rank: w.rank, Pid: w.pid,
+		Stopped:    w.stopping,
+		Message:    w.message,
+		UserTime:   time.Duration(ru.Utime.Nano()),
+		SystemTime: time.Duration(ru.Stime.Nano()),
+		MaxRSS:     ru.Maxrss << 10,
+		Started:    w.started,
+		Ended:      time.Now(),
+	}
+	switch {
+	case lost:
+		x.Code = -1
+		if x.Message == "" {
+			x.Message = "other code of this process has waited for it (wait4(-1)?)"
+		}
+	case ws.Signaled():
+		x.Signal, x.Core = ws.Signal(), ws.CoreDump()
+		x.Code = 128 + int(x.Signal)
+	default:
+		x.Code = ws.ExitStatus()
+	}
+	w.outMu.Lock()
+	x.Stderr = w.tail.last()
+	w.outMu.Unlock()
+	w.exit = x
+	return x
+}
+
+// output is where both captures deliver.
+func (w *worker) output(stream string) func(line []byte, continued bool) {
+	var takers []Outputter
+	for _, l := range w.leases {
+		if o, ok := l.Closer.(Outputter); ok {
+			takers = append(takers, o)
+		}
+	}
+	fn := w.g.s.opt.Output
+	return func(line []byte, continued bool) {
+		w.outMu.Lock()
+		defer w.outMu.Unlock()
+		if stream == "stderr" {
+			w.tail.add(line, continued)
+		}
+		if fn != nil {
+			fn(w.g.name, w.rank, w.pid, stream, line, continued)
+		}
+		for _, o := range takers {
+			o.Output(stream, line, continued)
+		}
+	}
+}
+
+// deliver takes one message from the worker.
+func (w *worker) deliver(addr, op uint16, payload []byte, files []*os.File) {
+	if addr == addrSpawn {
+		w.mu.Lock()
+		w.message = string(payload)
+		w.mu.Unlock()
+		return
+	}
+	if m, ok := w.leases[addr].Closer.(Messenger); ok {
+		m.Message(payload, files)
+		return
+	}
+	if len(files) > 0 {
+		w.ctl.rejected.Add(1)
+		w.ctl.closing.Add(1)
+		go func() { // close can wait
+			defer w.ctl.closing.Add(-1)
+			closeFiles(files)
+		}()
+	}
+}
+
+// sender returns the send function of one resource.
+func (w *worker) sender(addr int) func(payload []byte, files ...*os.File) error {
+	return func(payload []byte, files ...*os.File) error {
+		if err := w.ctl.send(uint16(addr), 0, payload, files); err != nil {
+			return &MessageError{fmt.Sprintf("%q of worker %d of group %q", w.leases[addr].name, w.rank, w.g.name), err}
+		}
+		return nil
+	}
+}
+
+// signal sends sig to the worker's process group, and to the worker itself if it
+// has left that. It never reaches a stranger: a pid is given to somebody else only
+// after it was reaped, and that happens under the same lock.
+func (w *worker) signal(sig syscall.Signal) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.reaped {
+		return os.ErrProcessDone
+	}
+	err := syscall.Kill(-w.pid, sig)
+	if pgid, e := syscall.Getpgid(w.pid); e == nil && pgid != w.pid {
+		err = syscall.Kill(w.pid, sig)
+	}
+	if err == syscall.ESRCH {
+		return os.ErrProcessDone
+	}
+	return err
+}
+
+// terminate asks the worker to stop, once. SIGCONT lets one that was stopped by a
+// signal take notice.
+func (w *worker) terminate() {
+	if !w.setStopping() {
+		w.signal(syscall.SIGTERM)
+		w.signal(syscall.SIGCONT)
+	}
+}
+
+func (w *worker) kill() {
+	w.setStopping()
+	w.signal(syscall.SIGKILL)
+}
+
+func (w *worker) setStopping() (was bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	was, w.stopping = w.stopping, true
+	return was
+}
+
+func (w *worker) isStopping() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stopping
+}
+
+func (w *worker) info() Info {
+	i := Info{Group: w.g.name, Rank: w.rank, Size: w.g.size, Pid: w.pid, State: Running, Started: w.started}
+	if w.ctl != nil {
+		i.Rejected, i.Unsent = w.ctl.rejected.Load(), w.ctl.unsent.Load()
+	}
+	if w.isStopping() {
+		i.State = Stopping
+	}
+	select {
+	case <-w.done:
+		i.State = Exited
+	default:
+	}
+	return i
+}
+
+func closeLeases(leases []lease) error {
+	var errs []error
+	for _, l := range leases {
+		if l.Closer == nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close resource %q: %w", l.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func closeFiles(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
