@@ -63,10 +63,10 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.config, err = cfgblob.NewStore(cfgblob.StoreOptions{
-		Name:      o.Name + ".config",
-		Validate:  o.validator(),
-		Author:    "node",
-		OnPublish: n.obeyLevel,
+		Name:          o.Name + ".config",
+		Validate:      o.validator(),
+		Author:        "node",
+		BeforePublish: n.obeyLevel,
 	}, doc)
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.Log = slog.New(n.logs.Handler())
-	n.obeyLevel(n.config.Snapshot())
+	n.obeyLevel(1, n.config.Snapshot().Doc)
 
 	resources := maps.Clone(o.Resources)
 	if resources == nil {
@@ -119,13 +119,13 @@ func (n *Node) abandon() error {
 	return errors.Join(append(errs, n.opts.closeSinks())...)
 }
 
-// obeyLevel sets the level of all loggers to what a configuration says. It runs
-// after a version has passed validation and before its publisher returns.
-func (n *Node) obeyLevel(s cfgblob.Snapshot) {
+// obeyLevel sets the level of all loggers to what a configuration says, right
+// before it is published: a worker that sees the version has its level.
+func (n *Node) obeyLevel(_ uint64, doc []byte) {
 	if n.opts.LevelKey == "" || n.logs == nil {
 		return
 	}
-	if level, err := levelOf(s.Doc, n.opts.LevelKey); err == nil {
+	if level, err := levelOf(doc, n.opts.LevelKey); err == nil {
 		n.logs.SetLevel(level)
 	}
 }

@@ -120,11 +120,17 @@ func (c *checker) structure(v any, t reflect.Type) error {
 		c.path = append(c.path, key)
 		i, known := slices.BinarySearchFunc(fields, key, func(f field, key string) int { return strings.Compare(f.name, key) })
 		switch {
-		case known && !fields[i].quoted:
-			if err := c.value(m[key], fields[i].typ); err != nil {
+		case known:
+			v, err := m[key], error(nil)
+			if fields[i].quoted && v != nil {
+				v, err = c.unquote(v, fields[i].typ)
+			}
+			if err == nil {
+				err = c.value(v, fields[i].typ)
+			}
+			if err != nil {
 				return err
 			}
-		case known: // a value inside a string: encoding/json's business
 		case c.strict:
 			return c.unknown(key, names(fields))
 		case slices.ContainsFunc(fields, func(f field) bool { return strings.EqualFold(f.name, key) }):
@@ -133,6 +139,16 @@ func (c *checker) structure(v any, t reflect.Type) error {
 		c.path = c.path[:len(c.path)-1]
 	}
 	return nil
+}
+
+// unquote returns the value written inside a string.
+func (c *checker) unquote(v any, t reflect.Type) (any, error) {
+	if s, ok := v.(string); ok {
+		if inner, err := parseValue([]byte(s)); err == nil {
+			return inner, nil
+		}
+	}
+	return nil, &FieldError{Path: joinPath(c.path), Expect: expected(t) + " inside a string", Have: kindOf(v)}
 }
 
 func (c *checker) mapping(v any, t reflect.Type) error {

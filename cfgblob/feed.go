@@ -17,12 +17,22 @@ import (
 // by whoever first meets a newer one in shared memory.
 type feed struct {
 	name string
-	m    atomic.Pointer[mapping] // nil once closed
-	cur  atomic.Pointer[record]  // never nil
-	mu   sync.Mutex              // held while a new version is read, or published in the owner
-	done context.Context         // ends with close
+	cur  atomic.Pointer[record] // never nil
+	mu   sync.Mutex             // held by whoever replaces cur
+	done context.Context        // ends with close
 	end  context.CancelFunc
 	lost atomic.Pointer[error] // why a watch ended before its context did
+}
+
+// A record is what became of one version of a latch; it never changes. The
+// latch counts the publications in its segment. The version of the
+// configuration is in the blob, so that it can go on where another segment takes
+// over.
+type record struct {
+	from *mapping // where the version came from; nil once the feed is closed
+	seen uint64   // the latch's version
+	snap Snapshot // the last good version
+	err  error    // why snap is older than seen
 }
 
 // A mapping is the anchor of a mapped segment: whoever touches the memory holds
@@ -33,21 +43,12 @@ type mapping struct {
 	latch   *seqlock.Reader
 }
 
-// A record is what became of one version of the latch. The latch counts the
-// publications in its segment; the version of the configuration is in the blob,
-// so that it can go on when another segment takes over.
-type record struct {
-	seen uint64   // the latch's version it was made from
-	snap Snapshot // the last good version
-	err  error    // why snap is an older one than seen
-}
-
-// follow makes a feed of a mapped segment. first may be nil: then the version
-// that is published there is read, and must be good.
-func follow(name string, segment *shm.Segment, first *record) (*feed, error) {
+// newFeed makes a feed of a mapped segment. first is the version published
+// there, if the caller knows it; else it is read, and must be good.
+func newFeed(name string, segment *shm.Segment, first *record) (*feed, error) {
 	latch, err := seqlock.OpenReader(segment.Region())
 	if err != nil {
-		return nil, &CorruptError{name, bare(err)}
+		return nil, &CorruptError{name, err.Error()}
 	}
 	m := &mapping{segment, latch}
 	for first == nil {
@@ -56,31 +57,41 @@ func follow(name string, segment *shm.Segment, first *record) (*feed, error) {
 	if first.err != nil {
 		return nil, first.err
 	}
+	first.from = m
 	f := &feed{name: name}
-	f.m.Store(m)
 	f.cur.Store(first)
 	f.done, f.end = context.WithCancel(context.Background())
 	return f, nil
 }
 
-// current returns the verified current version. When nothing changed that is
-// one load of the shared version word, lock-free.
+// unchanged tells whether rec is still what the latch holds. It is one load of
+// the shared version word: stored by the publisher with release order once a
+// version is whole, loaded with acquire order (amd64: MOV; arm64: STLR, LDAR).
+func (rec *record) unchanged() bool {
+	same := rec.from == nil || rec.from.latch.Version() == rec.seen
+	runtime.KeepAlive(rec)
+	return same
+}
+
+// current returns the verified current version, without a lock as long as
+// nothing changes.
 func (f *feed) current() *record {
-	rec, m := f.cur.Load(), f.m.Load()
-	if m == nil || m.latch.Version() == rec.seen {
-		runtime.KeepAlive(m)
+	// Stored by whoever holds f.mu, loaded by anybody: the record behind the
+	// pointer is complete.
+	rec := f.cur.Load()
+	if rec.unchanged() {
 		return rec
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	rec = f.cur.Load()
-	if m.latch.Version() != rec.seen { // nobody else has read it meanwhile
-		if next := m.read(f.name, rec); next != nil {
-			f.cur.Store(next)
-			rec = next
-		}
+	if rec.unchanged() { // somebody else has read it meanwhile
+		return rec
 	}
-	runtime.KeepAlive(m)
+	if next := rec.from.read(f.name, rec); next != nil {
+		f.cur.Store(next)
+		return next
+	}
 	return rec
 }
 
@@ -95,22 +106,28 @@ func (m *mapping) read(name string, last *record) *record {
 		return nil
 	}
 	if err != nil {
-		return &record{seen, last.snap, &CorruptError{name, err.Error()}}
+		return &record{m, seen, last.snap, &CorruptError{name, err.Error()}}
 	}
 	snap, err := parseBlob(name, blob)
 	if err == nil && snap.Version < last.snap.Version {
 		err = &CorruptError{name, fmt.Sprintf("version went back from %d to %d", last.snap.Version, snap.Version)}
 	}
 	if err != nil {
-		return &record{seen, last.snap, err}
+		return &record{m, seen, last.snap, err}
 	}
-	return &record{seen: seen, snap: *snap}
+	return &record{from: m, seen: seen, snap: *snap}
 }
 
-// close ends all watches and lets go of the mapping. cur stays.
+// close ends all watches and lets go of the mapping. The last record stays.
 func (f *feed) close() {
 	f.end()
-	if m := f.m.Swap(nil); m != nil {
-		runtime.AddCleanup(m, func(s *shm.Segment) { s.Close() }, m.segment)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := *f.cur.Load()
+	if last.from == nil {
+		return
 	}
+	runtime.AddCleanup(last.from, func(s *shm.Segment) { s.Close() }, last.from.segment)
+	last.from = nil
+	f.cur.Store(&last)
 }

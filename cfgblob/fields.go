@@ -13,7 +13,7 @@ import (
 type field struct {
 	name   string
 	typ    reflect.Type
-	quoted bool // the ",string" option
+	quoted bool // the ",string" option: the value is written inside a string
 
 	depth  int  // of embedding
 	tagged bool // the name comes from a tag
@@ -87,12 +87,21 @@ func collect(list []field, t reflect.Type, depth int, above map[reflect.Type]boo
 		list = append(list, field{
 			name:   cmp.Or(name, f.Name),
 			typ:    f.Type,
-			quoted: slices.Contains(strings.Split(options, ","), "string"),
+			quoted: isScalar(f.Type) && slices.Contains(strings.Split(options, ","), "string"),
 			depth:  depth,
 			tagged: name != "",
 		})
 	}
 	return list
+}
+
+// isScalar tells whether the ",string" option has a meaning for t.
+func isScalar(t reflect.Type) bool {
+	if t.Kind() == reflect.Pointer && t.Name() == "" {
+		t = t.Elem()
+	}
+	k := t.Kind()
+	return reflect.Bool <= k && k <= reflect.Float64 || k == reflect.String
 }
 
 // validName tells whether encoding/json takes a name from a tag.

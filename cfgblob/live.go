@@ -23,9 +23,9 @@ type state[T any] struct {
 	latch   *seqlock.Reader // where the fast path looks…
 	seen    uint64          // …and what it must find there for value to be current
 	value   *T
-	version uint64 // of value
-	err     error  // why value is not the newest
-	anchor  *mapping
+	version uint64  // of value
+	err     error   // why value is not the newest
+	rec     *record // what it was made from; keeps the latch mapped
 }
 
 // Bind decodes the current version of src into a T and returns the Live that
@@ -39,13 +39,13 @@ type state[T any] struct {
 //
 // An error of the first decoding is returned; see [Live.Err] for later ones.
 func Bind[T any](src Source) (*Live[T], error) {
-	l := &Live[T]{from: src.follow()}
-	rec, m := l.from.current(), l.from.m.Load()
+	l := &Live[T]{from: src.source()}
+	rec := l.from.current()
 	value, err := decode[T](rec.snap)
 	if err != nil {
 		return nil, &DecodeError{l.from.name, rec.snap.Version, 0, err}
 	}
-	l.state.Store(newState(m, rec.seen, value, rec.snap.Version, rec.err))
+	l.state.Store(newState(rec, value, rec.snap.Version, rec.err))
 	return l, nil
 }
 
@@ -53,14 +53,14 @@ func Bind[T any](src Source) (*Live[T], error) {
 // Live where nothing is shared.
 func Fixed[T any](v T) *Live[T] {
 	l := new(Live[T])
-	l.state.Store(newState(nil, 0, &v, 0, nil))
+	l.state.Store(newState(&record{}, &v, 0, nil))
 	return l
 }
 
-func newState[T any](m *mapping, seen uint64, value *T, version uint64, err error) *state[T] {
-	st := &state[T]{latch: still, value: value, version: version, err: err}
-	if m != nil {
-		st.latch, st.seen, st.anchor = m.latch, seen, m
+func newState[T any](rec *record, value *T, version uint64, err error) *state[T] {
+	st := &state[T]{latch: still, value: value, version: version, err: err, rec: rec}
+	if rec.from != nil {
+		st.latch, st.seen = rec.from.latch, rec.seen
 	}
 	return st
 }
@@ -96,20 +96,21 @@ func (l *Live[T]) Load() *T {
 	st := l.state.Load()
 	// Stored by the publisher of the segment with release order after a version
 	// is whole, loaded by Version with acquire order. Equal: value is current.
-	if st.latch.Version() != st.seen {
-		return l.renew().value
+	if st.latch.Version() == st.seen {
+		// st.value is loaded after the version (acquire), so that st, and with
+		// it the mapping, was reachable while the version was loaded.
+		return st.value
 	}
-	runtime.KeepAlive(st) // and with it the mapping, up to here
-	return st.value
+	return l.renew()
 }
 
 // renew decodes the new version unless somebody is at it already.
-func (l *Live[T]) renew() *state[T] {
+func (l *Live[T]) renew() *T {
 	if !l.mu.TryLock() {
-		return l.state.Load()
+		return l.state.Load().value
 	}
 	defer l.mu.Unlock()
-	return l.refresh()
+	return l.refresh().value
 }
 
 // settle is renew for those who must see the version that is current now: they
@@ -127,25 +128,21 @@ func (l *Live[T]) settle() *state[T] {
 
 // refresh takes over the current version. The caller holds l.mu.
 func (l *Live[T]) refresh() *state[T] {
-	old := l.state.Load()
-	// The mapping first: if the feed is closed in between, its last record is
-	// paired with a mapping that is still good.
-	m := l.from.m.Load()
-	rec := l.from.current()
-	if m == nil || rec.seen != old.seen {
-		st := newState(m, rec.seen, old.value, old.version, rec.err)
-		if rec.snap.Version != old.version {
-			value, err := decode[T](rec.snap)
-			if err == nil {
-				st.value, st.version = value, rec.snap.Version
-			} else {
-				st.err = &DecodeError{l.from.name, rec.snap.Version, old.version, err}
-			}
-		}
-		l.state.Store(st)
-		return st
+	old, rec := l.state.Load(), l.from.current()
+	if rec == old.rec {
+		return old
 	}
-	return old
+	st := newState(rec, old.value, old.version, rec.err)
+	if rec.snap.Version != old.version {
+		value, err := decode[T](rec.snap)
+		if err == nil {
+			st.value, st.version = value, rec.snap.Version
+		} else {
+			st.err = &DecodeError{l.from.name, rec.snap.Version, old.version, err}
+		}
+	}
+	l.state.Store(st)
+	return st
 }
 
 // Version is the version of the configuration that Load returns; 0 if fixed.

@@ -255,15 +255,15 @@ func TestFixed(t *testing.T) {
 // Shown to trip: with segment.Close() directly in feed.close the process dies of
 // SIGSEGV here.
 func TestLoadAfterAndDuringClose(t *testing.T) {
-	for range 20 {
+	for range 5 {
 		s := newStore(t, StoreOptions{}, `{"level":"last"}`)
 		r := attach(t, s)
 		ofStore, ofReader := bind[logConfig](t, s), bind[logConfig](t, r)
 		stop := make(chan bool)
 		var all sync.WaitGroup
-		for range 4 {
+		for range 3 {
 			all.Go(func() {
-				for {
+				for ; ; runtime.Gosched() {
 					select {
 					case <-stop:
 						return

@@ -40,12 +40,12 @@ func Lookup(doc map[string]any, path string) (any, error) {
 // cutElem splits the first element off rest; path is the whole, for errors.
 // It allocates only if the element holds an escape.
 func cutElem(path, rest string) (elem, tail string, more bool, err error) {
-	i := strings.IndexAny(rest, `.\`)
-	if i >= 0 && rest[i] == '\\' {
-		return cutEscaped(path, rest)
-	}
-	if i < 0 {
-		i = len(rest)
+	i := 0
+	for i < len(rest) && rest[i] != '.' {
+		if rest[i] == '\\' {
+			return cutEscaped(path, rest)
+		}
+		i++
 	}
 	if i == 0 {
 		return "", "", false, &PathError{path, "has an empty element"}

@@ -2,17 +2,15 @@ package cfgblob
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"encoding/json"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -41,30 +39,28 @@ var readFlatOut = proctest.Helper("read flat out", func([]string) {
 		}
 		if snap.Version > last {
 			versions++
+			must(checkPattern(snap.Doc)) // quick, so that the next read comes soon
+			done = bytes.Contains(snap.Doc, []byte(`"last":true`))
 		}
 		last = snap.Version
-		var p pattern
-		must(json.Unmarshal(snap.Doc, &p))
-		must(p.check())
-		if uint64(p.N) != snap.Version {
-			must(fmt.Errorf("document %d in version %d", p.N, snap.Version))
-		}
-		live := l.Load()
-		must(live.check())
-		if live.N < p.N { // one goroutine: Load is never behind what it has seen
-			must(fmt.Errorf("Load is at %d, Snapshot was at %d", live.N, p.N))
+		if done || versions%64 == 0 {
+			must(l.Load().check())
+			if l.Version() < last { // one goroutine: it is never behind what it has seen
+				must(fmt.Errorf("Load is at %d, Snapshot was at %d", l.Version(), last))
+			}
 		}
 		must(r.Err())
 		must(l.Err())
-		done = p.Last
 	}
-	fmt.Println(reads, versions)
+	fmt.Println(reads, versions, r.cur.Load().from.latch.Lapped())
 })
 
+// Shown to trip: with the latch's accept returning true always, the reader stops
+// at a length or a checksum; with those not compared either, at a mixed document.
 func TestHammer(t *testing.T) {
-	rounds := 3000
+	rounds := 40_000
 	if os.Getenv("SHMKIT_STRESS") != "" {
-		rounds = 300_000
+		rounds = 10_000_000
 	}
 	s := newStore(t, StoreOptions{}, string(patternDoc(1, false)))
 	cmd := worker(t, s, readFlatOut)
@@ -79,129 +75,37 @@ func TestHammer(t *testing.T) {
 	if !lines.Scan() || lines.Text() != "ready" {
 		t.Fatalf("helper said %q", lines.Text())
 	}
-	for n := 2; n <= rounds; n++ {
-		if v, err := s.Publish("hammer", patternDoc(n, n == rounds)); err != nil || v != uint64(n) {
+	// First as users do it…
+	v := uint64(1)
+	for n := 2; n < 500; n++ {
+		if v, err = s.Publish("hammer", patternDoc(n, false)); err != nil || v != uint64(n) {
 			t.Fatalf("publication %d: version %d, %v", n, v, err)
 		}
 	}
-	var reads, versions int
+	// …then as fast as the latch goes, with documents made beforehand.
+	blobs := make([][]byte, 16)
+	for i := range blobs {
+		blobs[i] = appendBlob(nil, &Snapshot{Time: time.Now(), Doc: patternDoc(i, false)})
+	}
+	publish := func(blob []byte) {
+		v++
+		binary.LittleEndian.PutUint64(blob[offVersion:], v)
+		if seen, err := s.latch.Publish(seal(blob)); err != nil || seen != v {
+			t.Fatalf("version %d of the latch, want %d: %v", seen, v, err)
+		}
+	}
+	for range rounds {
+		publish(blobs[v%uint64(len(blobs))])
+	}
+	publish(appendBlob(nil, &Snapshot{Time: time.Now(), Doc: patternDoc(0, true)}))
+	var reads, versions, lapped int
 	if lines.Scan() {
-		fmt.Sscan(lines.Text(), &reads, &versions)
+		fmt.Sscan(lines.Text(), &reads, &versions, &lapped)
 	}
 	if err := cmd.Wait(); err != nil || versions < 2 {
 		t.Fatalf("reader: %v after %d reads of %d versions", err, reads, versions)
 	}
-	t.Logf("%d publications, %d reads saw %d versions", rounds, reads, versions)
-}
-
-// publishFlatOut hands a configuration to its parent over descriptor 3 and then
-// publishes until it is killed.
-var publishFlatOut = proctest.Helper("publish flat out", func([]string) {
-	s, err := NewStore(StoreOptions{}, patternDoc(1, false))
-	must(err)
-	files, words, _, err := s.Donate("g", 0, 1)
-	must(err)
-	conn, err := net.FileConn(os.NewFile(3, "parent"))
-	must(err)
-	_, _, err = conn.(*net.UnixConn).WriteMsgUnix([]byte(strings.Join(words, " ")), syscall.UnixRights(int(files[0].Fd())), nil)
-	must(err)
-	for n := 2; ; n++ {
-		_, err := s.Publish("victim", patternDoc(n, false))
-		must(err)
-	}
-})
-
-func TestPublisherKilled(t *testing.T) {
-	rounds := 25
-	if testing.Short() {
-		rounds = 5
-	}
-	if os.Getenv("SHMKIT_STRESS") != "" {
-		rounds = 1000
-	}
-	for range rounds {
-		killPublisher(t)
-	}
-}
-
-func killPublisher(t *testing.T) {
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_SEQPACKET|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
-	conn, err := net.FileConn(ours)
-	ours.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	cmd := proctest.Command(t, publishFlatOut)
-	cmd.ExtraFiles = []*os.File{theirs}
-	err = cmd.Start()
-	theirs.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, oob := make([]byte, 1024), make([]byte, 1024)
-	n, oobn, _, _, err := conn.(*net.UnixConn).ReadMsgUnix(data, oob)
-	if err != nil || n == 0 {
-		t.Fatalf("no donation from the publisher: %v", err)
-	}
-	r, err := Attach([]*os.File{receivedFile(t, oob[:oobn])}, strings.Fields(string(data[:n])))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	l := bind[pattern](t, r)
-
-	check := func() uint64 {
-		snap := r.Snapshot()
-		var p pattern
-		if err := json.Unmarshal(snap.Doc, &p); err != nil || p.check() != nil || uint64(p.N) != snap.Version {
-			t.Fatalf("version %d: %v, %v", snap.Version, err, p.check())
-		}
-		return snap.Version
-	}
-	var seen uint64
-	for target := check() + uint64(rand.IntN(400)); seen < target; {
-		v := check()
-		if v < seen {
-			t.Fatalf("version %d after %d", v, seen)
-		}
-		seen = v
-	}
-	cmd.Process.Kill()
-	cmd.Wait()
-
-	final := check()
-	if final < seen || check() != final || r.Err() != nil {
-		t.Fatalf("after the death: version %d, before %d: %v", final, seen, r.Err())
-	}
-	if p := l.Load(); uint64(p.N) != final || p.check() != nil || l.Err() != nil {
-		t.Fatalf("after the death: Load is at %d, version %d, %v", p.N, final, l.Err())
-	}
-	// A watcher that comes late finds it, and then waits in vain, quietly.
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	for snap := range r.Watch(ctx) {
-		if snap.Version != final {
-			t.Fatalf("watched version %d of a dead publisher, last was %d", snap.Version, final)
-		}
-		cancel()
-	}
-}
-
-func receivedFile(t *testing.T, oob []byte) *os.File {
-	messages, err := syscall.ParseSocketControlMessage(oob)
-	if err != nil || len(messages) != 1 {
-		t.Fatalf("control messages: %d, %v", len(messages), err)
-	}
-	fds, err := syscall.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		t.Fatalf("descriptors: %v, %v", fds, err)
-	}
-	return os.NewFile(uintptr(fds[0]), "config")
+	t.Logf("%d publications, %d reads saw %d versions and were overtaken %d times", v, reads, versions, lapped)
 }
 
 // watchAndTell writes the number of every version that its watch yields.

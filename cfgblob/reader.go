@@ -37,7 +37,7 @@ func Attach(files []*os.File, words []string) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cfgblob: attach %q: %w", name, err)
 	}
-	f, err := follow(name, segment, nil)
+	f, err := newFeed(name, segment, nil)
 	if err != nil {
 		segment.Close()
 		return nil, err

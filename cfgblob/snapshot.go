@@ -29,13 +29,20 @@ type lazyTree struct {
 	err  error
 }
 
+// parsedTree is a lazyTree that need not be parsed.
+func parsedTree(root map[string]any) *lazyTree {
+	t := &lazyTree{root: root}
+	t.once.Do(func() {})
+	return t
+}
+
 func (t *lazyTree) parsed() (map[string]any, error) {
 	t.once.Do(func() { t.root, t.err = Parse(t.doc) })
 	return t.root, t.err
 }
 
 // root returns the parsed document, which is shared: look, do not touch.
-func (s Snapshot) root() (map[string]any, error) {
+func (s *Snapshot) root() (map[string]any, error) {
 	if s.tree == nil { // a Snapshot made by hand
 		return Parse(s.Doc)
 	}
@@ -48,7 +55,9 @@ func (s Snapshot) root() (map[string]any, error) {
 //
 // The document is parsed once per version and process; after that a lookup of
 // a scalar allocates nothing.
-func (s Snapshot) Get(path string) (any, error) {
+func (s Snapshot) Get(path string) (any, error) { return s.get(path) }
+
+func (s *Snapshot) get(path string) (any, error) {
 	root, err := s.root()
 	if err != nil {
 		return nil, err

@@ -39,7 +39,7 @@ type Source interface {
 	// ([*CorruptError]), or why a Watch ended early; nil ordinarily.
 	Err() error
 
-	follow() *feed
+	source() *feed
 }
 
 var (
@@ -54,7 +54,7 @@ func (f *feed) Name() string { return f.name }
 func (f *feed) Snapshot() Snapshot { return f.current().snap }
 
 // Get returns the value at path in the current version; see [Snapshot.Get].
-func (f *feed) Get(path string) (any, error) { return f.current().snap.Get(path) }
+func (f *feed) Get(path string) (any, error) { return f.current().snap.get(path) }
 
 // Version returns the number of the current version.
 func (f *feed) Version() uint64 { return f.current().snap.Version }
@@ -86,7 +86,7 @@ func (f *feed) Watch(ctx context.Context) iter.Seq[Snapshot] {
 	}
 }
 
-func (f *feed) follow() *feed { return f }
+func (f *feed) source() *feed { return f }
 
 // records yields the current record, and again whenever the latch has moved on.
 func (f *feed) records(ctx context.Context) iter.Seq[*record] {
@@ -97,32 +97,32 @@ func (f *feed) records(ctx context.Context) iter.Seq[*record] {
 
 		rec := f.current()
 		for yield(rec) {
-			seen := rec.seen
-			err := f.await(ctx, seen)
+			err := rec.await(ctx)
 			if err == nil {
 				err = ctx.Err() // a busy publisher must not keep us here
 			} else if ctx.Err() == nil {
 				err = fmt.Errorf("cfgblob: %q: watch: %w", f.name, err)
 				f.lost.Store(&err)
 			}
+			before := rec
+			rec = f.current()
 			// What was published before a Close is delivered after it, too.
-			if rec = f.current(); err != nil && (f.done.Err() == nil || rec.seen == seen) {
+			if err != nil && (f.done.Err() == nil || rec.seen == before.seen) {
 				return
 			}
-			if rec.seen == seen {
+			if rec == before {
 				runtime.Gosched() // the publisher was faster than our copy: let it get ahead
 			}
 		}
 	}
 }
 
-// await returns when the latch's version is no longer seen, or with an error.
-func (f *feed) await(ctx context.Context, seen uint64) error {
-	m := f.m.Load()
-	if m == nil {
+// await returns when rec is no longer what the latch holds, or with an error.
+func (rec *record) await(ctx context.Context) error {
+	if rec.from == nil {
 		return context.Canceled
 	}
-	_, err := m.latch.Wait(ctx, shm.Futex{}, seen)
-	runtime.KeepAlive(m)
+	_, err := rec.from.latch.Wait(ctx, shm.Futex{}, rec.seen)
+	runtime.KeepAlive(rec)
 	return err
 }

@@ -39,10 +39,11 @@ type StoreOptions struct {
 	// from a configuration type.
 	Validate func(doc []byte) error
 
-	// OnPublish, if set, is told of every version right after it was published,
-	// version 1 included, in order, before the call that published it returns. It is
-	// called with the store locked for writing, as Validate is.
-	OnPublish func(Snapshot)
+	// BeforePublish, if set, is told of every document that has been accepted, in
+	// order, right before it becomes the version: whoever sees that version finds
+	// done what BeforePublish does. It is called with the store locked for writing,
+	// as Validate is.
+	BeforePublish func(version uint64, doc []byte)
 
 	Author string // who publishes version 1, and whatever names no author; "owner" if empty
 	Schema uint64 // stored with each version, for readers; [SchemaOf] makes one
@@ -92,16 +93,15 @@ func NewStore(o StoreOptions, initial []byte) (*Store, error) {
 	if err := s.reserve(); err != nil {
 		return nil, fmt.Errorf("cfgblob: %q: %w", o.Name, err)
 	}
-	first, err := s.write(1, o.Author, doc)
+	first, err := s.write(1, o.Author, tree, doc)
 	if err == nil {
-		s.feed, err = follow(o.Name, s.segment, first)
+		s.feed, err = newFeed(o.Name, s.segment, first)
 	}
 	if err != nil {
 		s.segment.Close()
 		return nil, err
 	}
 	s.tree, s.doc = tree, string(doc)
-	s.published(first.snap)
 	return s, nil
 }
 
@@ -202,29 +202,23 @@ func (s *Store) publish(author string, tree map[string]any, doc []byte) (uint64,
 	if author == "" {
 		author = s.o.Author
 	}
-	rec, err := s.writeNext(version+1, author, doc)
+	rec, err := s.writeNext(version+1, author, tree, doc)
 	if rec == nil {
 		return version, err
 	}
 	s.tree, s.doc = tree, string(doc)
-	s.published(rec.snap)
 	return rec.snap.Version, err
-}
-
-func (s *Store) published(snap Snapshot) {
-	if s.o.OnPublish != nil {
-		s.o.OnPublish(snap)
-	}
 }
 
 // writeNext is write for a store that others in this process already read: nobody
 // here is between the new version in shared memory and the new record, since
 // whoever sees the first waits at the lock for the second.
-func (s *Store) writeNext(version uint64, author string, doc []byte) (*record, error) {
+func (s *Store) writeNext(version uint64, author string, tree map[string]any, doc []byte) (*record, error) {
 	s.feed.mu.Lock()
 	defer s.feed.mu.Unlock()
-	rec, err := s.write(version, author, doc)
+	rec, err := s.write(version, author, tree, doc)
 	if rec != nil {
+		rec.from = s.feed.cur.Load().from
 		s.feed.cur.Store(rec)
 	}
 	return rec, err
@@ -232,14 +226,17 @@ func (s *Store) writeNext(version uint64, author string, doc []byte) (*record, e
 
 // write puts a version into shared memory and wakes those who wait for it. A
 // record beside an error was published, but sleepers may not know.
-func (s *Store) write(version uint64, author string, doc []byte) (*record, error) {
+func (s *Store) write(version uint64, author string, tree map[string]any, doc []byte) (*record, error) {
+	if s.o.BeforePublish != nil {
+		s.o.BeforePublish(version, doc)
+	}
 	snap := Snapshot{
 		Version: version,
 		Time:    time.Now().Round(0), // what readers will see has no monotonic part either
 		Author:  cleanAuthor(author),
 		Doc:     doc[:len(doc):len(doc)],
 		Schema:  s.o.Schema,
-		tree:    &lazyTree{doc: doc},
+		tree:    parsedTree(tree),
 	}
 	s.blob = appendBlob(s.blob[:0], &snap)
 	before := s.latch.Version()

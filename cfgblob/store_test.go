@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -148,6 +149,29 @@ func TestRejectedNeverMovesTheVersion(t *testing.T) {
 	// A document that just fits is taken.
 	if v, err := s.Publish("x", []byte(`{"a":"`+strings.Repeat("x", 56)+`"}`)); err != nil || v != 2 || len(r.Snapshot().Doc) != 64 {
 		t.Errorf("document of exactly MaxSize: version %d, %v", v, err)
+	}
+}
+
+// BeforePublish has heard of a version before anybody can see it, and only of
+// those that are published.
+func TestBeforePublish(t *testing.T) {
+	var told []string
+	var reader *Reader
+	s := newStore(t, StoreOptions{
+		Validate: Strict[logConfig](),
+		BeforePublish: func(version uint64, doc []byte) {
+			if reader != nil && reader.Version() >= version {
+				t.Errorf("version %d is out already", version)
+			}
+			told = append(told, fmt.Sprintf("%d %s", version, doc))
+		},
+	}, `{}`)
+	reader = attach(t, s)
+	for _, level := range []any{"debug", "debug", 5, "info"} { // published, unchanged, rejected, published
+		s.Set("x", "level", level, 0)
+	}
+	if want := []string{`1 {}`, `2 {"level":"debug"}`, `3 {"level":"info"}`}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }
 

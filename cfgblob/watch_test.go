@@ -39,7 +39,7 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 	r := attach(t, s)
 	for _, src := range []Source{s, r} {
 		ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
+		defer cancel()
 		n := 0
 		for range src.Watch(ctx) {
 			n++

@@ -112,8 +112,11 @@ type flush struct{ handed chan struct{} }
 func NewCollector(o CollectorOptions) (*Collector, error) {
 	if err := o.check(); err != nil {
 		for _, s := range o.Sinks {
-			if s != nil {
-				s.Close()
+			if s == nil {
+				continue
+			}
+			if inner, _ := resolveSink(s); inner != nil {
+				inner.Close()
 			}
 		}
 		return nil, err
@@ -265,7 +268,11 @@ func (c *Collector) Close(ctx context.Context) error {
 	c.wakeUp()
 	<-c.ended // never longer than ctx: with abort, no sink is waited for
 
-	errs := []error{c.syncSinks(ctx)}
+	// A sink that works gets a moment more: it may have waited for another one.
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	errs := []error{c.syncSinks(late)}
 	for _, r := range c.sinks {
 		r.close()
 	}
@@ -273,7 +280,7 @@ func (c *Collector) Close(ctx context.Context) error {
 		select {
 		case <-r.ended:
 			errs = append(errs, r.takeErrors())
-		case <-ctx.Done():
+		case <-late.Done():
 			errs = append(errs, r.abandon())
 		}
 	}

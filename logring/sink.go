@@ -106,7 +106,7 @@ func resolveSink(s Sink) (Sink, SinkOptions) {
 			o.Name = io.Name
 		}
 	}
-	if o.Name == "" {
+	if o.Name == "" && s != nil {
 		if n, ok := s.(fmt.Stringer); ok {
 			o.Name = n.String()
 		} else {

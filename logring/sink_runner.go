@@ -234,11 +234,8 @@ func (r *runner) choose(dst, recs []Record) []Record {
 func (r *runner) write(recs []Record) {
 	pause := 10 * time.Millisecond
 	for len(recs) > 0 {
-		select {
-		case <-r.abort: // time is up
-			r.drop(len(recs), DropShutdown)
+		if r.abandoned() {
 			return
-		default:
 		}
 		err := r.guard(func() error { return r.sink.Write(recs) })
 		if err == nil {
@@ -272,7 +269,9 @@ func (r *runner) write(recs []Record) {
 		case lost == 0:
 			select {
 			case <-time.After(pause):
-			case <-r.abort:
+			case <-r.abort: // time is up
+				r.drop(len(recs), DropShutdown)
+				return
 			}
 			pause = min(2*pause, time.Second)
 		}
@@ -361,19 +360,20 @@ func (r *runner) guard(f func() error) (err error) {
 const grace = 100 * time.Millisecond
 
 // abandon counts what a sink that did not end in time still holds, as far as it
-// is not known to be written.
+// is not known to be written. The sink gets no more of it.
 func (r *runner) abandon() error {
-	select {
-	case <-r.ended:
-		return r.takeErrors()
-	case <-time.After(grace):
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	pending := r.accepted - r.stats.accounted()
 	r.stats.Dropped[DropShutdown] += pending
 	r.left = true
 	return &SinkError{Sink: r.o.Name, Err: fmt.Errorf("still writing when time was up: %d records given up", pending)}
+}
+
+func (r *runner) abandoned() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.left
 }
 
 // A SinkError says which sink failed. errors.Is and As find the cause.

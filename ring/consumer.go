@@ -80,6 +80,9 @@ func NewConsumer(view []byte, o ConsumerOptions) (*Consumer, error) {
 	}
 	c.life.init()
 	c.claim = takeClaim(&r.cons.claim)
+	// The last consumer may have died between its release and its wake. takeClaim
+	// was the barrier after the head.
+	c.wake()
 	return c, nil
 }
 
@@ -180,7 +183,7 @@ func (c *Consumer) Release() {
 	if c.pos == c.head || c.closed.Load() || c.fault != nil {
 		return
 	}
-	cp, pr := c.region.cons, c.region.prod
+	cp := c.region.cons
 	c.head, c.held = c.pos, c.pos
 	cp.delivered.store(entry{c.pos, c.next, c.lost})
 	// Stored here, loaded by the producer (refresh) and compared by the kernel. The
@@ -189,6 +192,14 @@ func (c *Consumer) Release() {
 	publish(&cp.head, c.head)
 	// The other half is in Producer.park: it stores asleep, then loads the head.
 	storeLoad(&c.fence)
+	c.wake()
+}
+
+// wake wakes the producer if it sleeps and has enough space now: once an epoch.
+// Since the head has passed wakeAt, which is more than the producer had seen, one
+// that is not parked yet is kept from it by the kernel's comparison.
+func (c *Consumer) wake() {
+	cp, pr := c.region.cons, c.region.prod
 	e := atomic.LoadUint32(&pr.asleep)
 	if e%2 == 0 || e == c.rang {
 		return

@@ -33,6 +33,7 @@ const (
 //
 //	+0    u64 head       where the consumer has given space back to
 //	+128  u32 asleep     sleep epoch; odd: asleep, waiting for records
+//	+136  u64 wakeAt     the tail that ends the wait
 //	+144  u64 claim      generation<<32 | pid of the consumer
 //	+192  64 bytes       free for the owner
 //	+256  delivered      note: given back up to there
@@ -42,7 +43,8 @@ type consumerPage struct {
 	head      uint64
 	_         [120]byte
 	asleep    uint32
-	_         [12]byte
+	_         [4]byte
+	wakeAt    uint64
 	claim     uint64
 	_         [40]byte
 	_         [OwnerSize]byte

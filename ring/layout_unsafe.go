@@ -10,6 +10,7 @@ var (
 	_ = [1]struct{}{}[unsafe.Sizeof(consumerPage{})-pageSize]
 	_ = [1]struct{}{}[unsafe.Offsetof(consumerPage{}.head)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(consumerPage{}.asleep)-128]
+	_ = [1]struct{}{}[unsafe.Offsetof(consumerPage{}.wakeAt)-136]
 	_ = [1]struct{}{}[unsafe.Offsetof(consumerPage{}.claim)-144]
 	_ = [1]struct{}{}[unsafe.Offsetof(consumerPage{}.delivered)-256]
 	_ = [1]struct{}{}[unsafe.Offsetof(consumerPage{}.wakes)-384]

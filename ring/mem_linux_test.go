@@ -79,3 +79,8 @@ func (futex) Wake(word *uint32) error {
 	}
 	return nil
 }
+
+// at returns a word of a view, as another process sees it.
+func at(view []byte, off int) *uint64 { return (*uint64)(ptr(view, off)) }
+
+func ptr(view []byte, off int) unsafe.Pointer { return unsafe.Pointer(&view[off : off+8][0]) }

@@ -255,19 +255,27 @@ func (p *Producer) Flush() error {
 	// on both sides, one of the two sees the other's store (amd64: XCHG here and
 	// there; arm64: STLR then LDAR, which keep their order).
 	storeLoad(&p.fence)
-	e := atomic.LoadUint32(&p.region.cons.asleep)
+	return p.wake()
+}
+
+// wake wakes the consumer if it sleeps and does not know of the tail. It does so
+// once an epoch. Since the tail has passed wakeAt, which is more than the consumer
+// had seen, a consumer that is not parked yet is kept from it by the kernel's
+// comparison: the one wake is not lost.
+//
+// (Should the tail move on by a multiple of 4 GiB before the consumer parks, as it
+// can only when overwriting, the comparison would let it. So it is rung again 2 GiB
+// later.)
+func (p *Producer) wake() error {
+	c := p.region.cons
+	e := atomic.LoadUint32(&c.asleep)
 	if e%2 == 0 || e == p.rang && p.tail-p.rangAt < 1<<31 {
 		return nil
 	}
-	return p.ring(e)
-}
-
-// ring wakes the consumer that sleeps in epoch e. It is done once an epoch:
-// the wake leads to Awake, which ends the epoch. (Should the tail move by a
-// multiple of 4 GiB between the consumer's last look and its wait, as it can only
-// when overwriting, the kernel's comparison would let the consumer park past this
-// wake. So it is rung again 2 GiB later.)
-func (p *Producer) ring(e uint32) error {
+	// Stored before asleep. A lie delays only its author.
+	if at := atomic.LoadUint64(&c.wakeAt); int64(p.tail-at) < 0 {
+		return nil
+	}
 	p.rang, p.rangAt = e, p.tail
 	p.wakes++
 	publish(&p.region.prod.wakes, p.wakes) // a counter; nothing is ordered by it

@@ -197,6 +197,11 @@ func (c *Consumer) Sleep() bool {
 		return false
 	}
 	c.asleep += 1 + c.asleep%2 // odd, and never the same twice
+	// Stored here, loaded by the producer after asleep (amd64: stores in order;
+	// arm64: STLR): any record behind what was seen ends the sleep. Without it, a
+	// Flush of records that were read already would spend the epoch's one wake
+	// before the consumer is parked.
+	publish(&c.region.cons.wakeAt, c.seen+header)
 	// Stored here, loaded by the producer in Flush. The load of the tail in
 	// available comes after it (amd64: the store is an XCHG; arm64: STLR, then LDAR);
 	// Flush has the matching barrier between its tail and its load of asleep.

@@ -1,4 +1,4 @@
-package seqlock
+package seqlock_test
 
 import "sync/atomic"
 
@@ -29,3 +29,42 @@ func (s *seqcount) readOk(e uint32) bool { return atomic.LoadUint32(&s.epoch) ==
 
 func (s *seqcount) beginWrite() { atomic.AddUint32(&s.epoch, 1) }
 func (s *seqcount) endWrite()   { atomic.AddUint32(&s.epoch, 1) }
+
+// guarded is a value behind a seqcount, each on lines of their own.
+type guarded[T any] struct {
+	seq seqcount
+	_   [124]byte
+	val T
+}
+
+// load and store are calls, like Latch's Load and Store and like gVisor's generated
+// SeqAtomicLoad: what a caller pays who does not write the loop out in place.
+//
+//go:noinline
+func (g *guarded[T]) load(v *T) {
+	for {
+		e := g.seq.beginRead()
+		*v = g.val
+		if g.seq.readOk(e) {
+			return
+		}
+	}
+}
+
+//go:noinline
+func (g *guarded[T]) loadValue() (v T) {
+	for {
+		e := g.seq.beginRead()
+		v = g.val
+		if g.seq.readOk(e) {
+			return v
+		}
+	}
+}
+
+//go:noinline
+func (g *guarded[T]) store(v *T) {
+	g.seq.beginWrite()
+	g.val = *v
+	g.seq.endWrite()
+}

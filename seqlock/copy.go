@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// copyOut copies len(dst) bytes of a slot to private memory, one atomic load per
-// word.
+// copyWords copies len(dst) bytes of a slot to private memory, one atomic load per
+// word. It is copyOut, but for large payloads on amd64.
 //
 // Stores: the writer, by fill. Loads: here. What is read may be a mix of two
 // versions; accepting it is the version word's business. What the atomics add:
@@ -18,7 +18,7 @@ import (
 //   - The compiler may not merge, split, repeat or move them.
 //
 // src has at least ⌈len(dst)/8⌉ words. dst needs no alignment.
-func copyOut(dst []byte, src []uint64) {
+func copyWords(dst []byte, src []uint64) {
 	for len(dst) >= 8*wordSize {
 		d, s := (*[8 * wordSize]byte)(dst), (*[8]uint64)(src)
 		binary.NativeEndian.PutUint64(d[0:], atomic.LoadUint64(&s[0]))

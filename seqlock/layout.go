@@ -131,15 +131,16 @@ func Size(payload, slots int) (int, error) {
 	return g.size(), nil
 }
 
-// SlotsFor is the number of slots that [DefaultSlots] stands for: 32 as long as their payloads take no
-// more than 256 KiB together, fewer beyond that, and at least 4.
+// SlotsFor is the number of slots that [DefaultSlots] stands for: 64 as long as their
+// payloads take no more than 256 KiB together, fewer beyond that, and at least 4.
 //
-// A reader is overtaken if the writer publishes N−1 times during its copy. On
-// two cores with a writer that does nothing else, 4 slots let that happen to some
-// percent of all reads, 8 to one percent, 32 to less than one in 10,000
-// (BenchmarkSaturated). A writer that publishes now and then needs no more than 4.
+// A reader is overtaken if the writer publishes N−1 times during its copy, and then tries
+// again. If a writer on another core does nothing but publish one cache line, 4 slots let
+// that happen to up to some percent of the reads, 16 to some in 10,000, 32 and more to
+// less than one in 10,000 (BenchmarkSaturated). A writer that publishes now and then
+// needs no more than 4.
 func SlotsFor(payload int) int {
-	const most, least, budget = 32, 4, 256 << 10
+	const most, least, budget = 64, 4, 256 << 10
 	n := most
 	for n > least && n*max(payload, 0) > budget {
 		n /= 2

@@ -152,18 +152,16 @@ func (forgetful) WakeWith(seqlock.Waiter) error { return nil }
 func naive(v *seqlocktest.Variant) {
 	n := (v.Max + 7) / 8
 	v.Size = func() (int, error) { return 16 + n*8, nil }
-	v.Make = func(view []byte) (seqlocktest.Publisher, error) { return &naiveLatch{words(view), 0}, nil }
-	v.Open = func(view []byte) (seqlocktest.Source, error) { return &naiveLatch{words(view), 0}, nil }
+	v.Make = func(view []byte) (seqlocktest.Publisher, error) { return &naiveLatch{words(view)}, nil }
+	v.Open = func(view []byte) (seqlocktest.Source, error) { return &naiveLatch{words(view)}, nil }
+	v.Resume = v.Make
 }
 
 func words(view []byte) []uint64 {
 	return unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(view))), len(view)/8)
 }
 
-type naiveLatch struct {
-	w    []uint64
-	last uint64
-}
+type naiveLatch struct{ w []uint64 }
 
 func (l *naiveLatch) Publish(p []byte) (uint64, error) {
 	atomic.StoreUint64(&l.w[1], uint64(len(p)))
@@ -172,9 +170,7 @@ func (l *naiveLatch) Publish(p []byte) (uint64, error) {
 		copy(word[:], p[i:])
 		atomic.StoreUint64(&l.w[2+i/8], binary.LittleEndian.Uint64(word[:]))
 	}
-	l.last++
-	atomic.StoreUint64(&l.w[0], l.last)
-	return l.last, nil
+	return atomic.AddUint64(&l.w[0], 1), nil
 }
 
 func (l *naiveLatch) Read(dst []byte) ([]byte, uint64, error) {
@@ -184,11 +180,15 @@ func (l *naiveLatch) Read(dst []byte) ([]byte, uint64, error) {
 	for i := 0; i < n; i += 8 {
 		dst = binary.LittleEndian.AppendUint64(dst, atomic.LoadUint64(&l.w[2+i/8]))
 	}
-	return dst[:n], v, nil
+	return dst[:min(n, len(dst))], v, nil
 }
 
-func (l *naiveLatch) Version() uint64               { return l.last }
+func (l *naiveLatch) Version() uint64               { return atomic.LoadUint64(&l.w[0]) }
 func (l *naiveLatch) WakeWith(seqlock.Waiter) error { return nil }
 func (l *naiveLatch) Wait(_ context.Context, _ seqlock.Waiter, old uint64) (uint64, error) {
 	return old, nil
+}
+
+func asBytes[T any](v *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))
 }

@@ -139,10 +139,16 @@ func (d *directory) probe(name string, flags int) (f *os.File, live bool, err er
 	if err != nil {
 		return nil, false, err
 	}
-	l := lockOf(f)
-	free, err := l.TryRLock()
-	if err == nil && free {
-		err = l.Unlock()
+	var free bool
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() { // opening it once more might block
+		err = &MismatchError{ErrNotSegment, "file of type " + fi.Mode().Type().String(), "a regular file"}
+	}
+	if err == nil {
+		l := lockOf(f)
+		if free, err = l.TryRLock(); err == nil && free {
+			err = l.Unlock()
+		}
 	}
 	if err != nil {
 		f.Close()
@@ -206,10 +212,13 @@ func (d *directory) reclaim(name string, f *os.File) error {
 		return fmt.Errorf("%w: the name has changed hands", ErrBusy)
 	}
 	if !wasSegment(f) {
-		return &MismatchError{ErrNotSegment, "a file of another kind", "a segment"}
+		return notOurs
 	}
 	return os.NewSyscallError("unlinkat", unix.Unlinkat(int(d.Fd()), name, 0))
 }
+
+// notOurs is why a file is left alone.
+var notOurs = &MismatchError{ErrNotSegment, "a file of another kind", "a segment"}
 
 // wasSegment reports whether f is what is left of a segment, of any version and
 // in any condition: its magic is there, or nothing at all.

@@ -97,9 +97,12 @@ func (s *single) forever() time.Duration { return 20 * time.Millisecond }
 
 func (s *single) park(control *atomic.Uint32, value uint32, keys []key, limit time.Duration) (int, syscall.Errno) {
 	if control.Load() != value {
-		return -1, 0
+		return -1, unix.EAGAIN
 	}
 	_, errno := futexSleep(keys[0].word, keys[0].old, deadline(limit), s.bit)
+	if errno == 0 && control.Load() != value {
+		errno = unix.EAGAIN // a kick, perhaps a wake as well: let the words be looked at
+	}
 	return 0, errno
 }
 

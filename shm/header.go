@@ -82,9 +82,9 @@ var (
 )
 
 const (
-	headerBytes   = 136 // of the struct, state included
-	checkedBytes  = 112 // covered by the checksum
-	writtenBytes  = 120 // with the checksum: the header size that the header states
+	headerBytes   = 136                // of the struct, state included
+	checkedBytes  = 112                // covered by the checksum
+	writtenBytes  = 120                // with the checksum: the header size that the header states
 	magic         = 0x0a54494b4d485389 // the bytes 0x89 "SHMKIT" '\n', as PNG does it
 	layoutMajor   = 1
 	layoutMinor   = 0
@@ -121,11 +121,15 @@ func (h header) encode() header {
 // the header they hold. raw is a private copy: nobody can change it meanwhile.
 // The error is a *MismatchError, and do what to do about it.
 func decodeHeader(raw []byte, fileSize int64) (h header, do string, err error) {
-	if len(raw) < headerBytes || fileSize < PageSize {
-		return h, "pass a file made by this package", &MismatchError{ErrNotSegment,
-			fmt.Sprintf("%d bytes", fileSize), fmt.Sprintf("at least %d", PageSize)}
+	n := copy(h.bytes(), raw)
+	if n < headerBytes || fileSize < PageSize {
+		m := &MismatchError{ErrNotSegment, fmt.Sprintf("%d bytes", fileSize), fmt.Sprintf("at least %d", PageSize)}
+		if h.magic == magic {
+			m.What = ErrTruncated
+			return h, "the file was cut off: make the segment anew", m
+		}
+		return h, "pass a file made by this package", m
 	}
-	copy(h.bytes(), raw)
 
 	// What can be read under any layout comes first, the checksum before
 	// anything that it covers is believed, and the sizes before they are used.

@@ -15,8 +15,8 @@ import (
 
 // busyLimit bounds the wait for another process that is making or removing a
 // segment in the same directory. It takes that long only if the process was
-// stopped in the middle.
-const busyLimit = 5 * time.Second
+// stopped in the middle. A test makes it shorter.
+var busyLimit = 5 * time.Second
 
 // CreateNamed makes a segment that others can find as dir/Name. It is whole
 // before its name appears. The caller owns the name until Close, which removes
@@ -160,13 +160,14 @@ func (d *directory) open(op string, want Expect) (*Segment, error) {
 			continue
 		}
 		if !live && !want.Salvage {
-			_, do, err := readHeader(f)
-			if !errors.Is(err, ErrNotSegment) {
+			if wasSegment(f) {
 				err = fmt.Errorf("%w (%s)", ErrStale, ownerOf(f))
-				do = "OpenOrCreateNamed takes it over, Salvage reads it"
+				err = fail(op, want.Name, err, "OpenOrCreateNamed takes it over, Salvage reads it")
+			} else {
+				err = fail(op, want.Name, notOurs, "remove the file, or use another name")
 			}
 			f.Close()
-			return nil, fail(op, want.Name, err, do)
+			return nil, err
 		}
 		id := identityOf(f)
 		s, err := attach(op, f, want)
@@ -186,17 +187,22 @@ func (d *directory) open(op string, want Expect) (*Segment, error) {
 
 // make makes the segment and gives it the name. The directory is locked.
 func (d *directory) make(op string, o Options) (*Segment, error) {
-	f, live, err := d.probe(o.Name, os.O_RDONLY)
-	if err != nil {
-		return nil, fail(op, o.Name, err, advice(err))
-	}
-	if f != nil {
-		defer f.Close()
-		if live {
-			return nil, fail(op, o.Name, fmt.Errorf("%w, owned by %s", os.ErrExist, ownerOf(f)), "open it, or stop that process")
+	for {
+		f, live, err := d.probe(o.Name, os.O_RDONLY)
+		if err != nil {
+			return nil, fail(op, o.Name, err, advice(err))
 		}
-		if err := d.reclaim(o.Name, f); err != nil {
-			return nil, fail(op, o.Name, err, "remove the file, or use another name")
+		if f == nil {
+			break
+		}
+		if live {
+			err = fail(op, o.Name, fmt.Errorf("%w, owned by %s", os.ErrExist, ownerOf(f)), "open it, or stop that process")
+		} else if err = d.reclaim(o.Name, f); err != nil && !errors.Is(err, ErrBusy) {
+			err = fail(op, o.Name, err, "remove the file, or use another name")
+		}
+		f.Close()
+		if err != nil && !errors.Is(err, ErrBusy) {
+			return nil, err
 		}
 	}
 	d.sweep()

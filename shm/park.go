@@ -41,7 +41,7 @@ type parker struct {
 	order   []*group // the same, to go round
 	first   int      // where in order the next window starts
 	leader  *waiter
-	parked  bool   // the leader is on its way into the kernel, there, or back
+	parked  bool    // the leader is on its way into the kernel, there, or back
 	refused []*span // addresses about to be unmapped
 
 	keys  [maxWords]key // the leader's: what it is parked on

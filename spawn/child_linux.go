@@ -63,11 +63,6 @@ type childResource struct {
 	held    []message
 }
 
-type message struct {
-	payload []byte
-	files   []*os.File
-}
-
 // Attach connects a function worker to its server. Call it as early as possible,
 // before anything that starts processes: it takes the plumbing out of the
 // environment and makes the inherited descriptors close-on-exec, so that the
@@ -146,11 +141,11 @@ func nameThread() {
 
 // listen delivers messages until the server is gone, and then ends the process.
 func (c *Child) listen() {
-	c.ctl.receive(len(c.resources), func(addr, op uint16, payload []byte, files []*os.File) {
-		if addr == addrSpawn {
-			return
+	c.ctl.receive(len(c.resources), func(m message) bool {
+		if m.addr != addrSpawn {
+			c.resources[m.addr].take(m)
 		}
-		c.resources[addr].take(message{payload, files})
+		return true
 	})
 	c.cancel(ErrServerGone)
 	time.AfterFunc(serverGoneGrace, func() { os.Exit(ExitServerGone) })
@@ -236,7 +231,7 @@ func (c *Child) Handle(resource string, fn func(payload []byte, files []*os.File
 	defer r.mu.Unlock()
 	r.handler = fn
 	for _, m := range r.held {
-		fn(m.payload, m.files)
+		fn(m.payload, m.files())
 	}
 	r.held = nil
 }
@@ -245,11 +240,11 @@ func (r *childResource) take(m message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.handler != nil {
-		r.handler(m.payload, m.files)
+		r.handler(m.payload, m.files())
 		return
 	}
 	if len(r.held) == maxHeld {
-		closeFiles(r.held[0].files)
+		closeFDs(r.held[0].fds)
 		r.held = append(r.held[:0], r.held[1:]...)
 	}
 	r.held = append(r.held, m)

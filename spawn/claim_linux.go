@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
 )
 
 // A claim is the exclusive right to one run: the directory DIR/RUN and the file
@@ -98,7 +99,10 @@ func (c *claim) try(create bool) error {
 	if ok, err := c.dir.TryLock(); err != nil {
 		return c.explain(err)
 	} else if !ok {
-		if _, live := probe(c.lockPath()); live {
+		// A server that was killed while it forked leaves the locks, for a moment,
+		// to a child that has not yet executed its program. So a dead holder is no
+		// answer yet, as little as one that does not hold the lock file (any more).
+		if pid, live := probe(c.lockPath()); live && !isDead(pid) {
 			return c.running()
 		}
 		return errInMotion
@@ -257,6 +261,21 @@ func probe(path string) (pid int, live bool) {
 		l.Unlock()
 	}
 	return pid, err == nil && !ok
+}
+
+// isDead reports whether a process is known to be dead; one in another pid
+// namespace looks like it.
+func isDead(pid int) bool {
+	if pid <= 0 {
+		return false
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err == unix.ESRCH
+	}
+	defer unix.Close(fd)
+	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return n == 1 // a zombie
 }
 
 // readLock returns the beginning of a lock file. It neither follows a link nor

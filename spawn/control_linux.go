@@ -26,16 +26,34 @@ type control struct {
 	rejected atomic.Uint64 // malformed records; statistics only
 	unsent   atomic.Uint64 // messages that found no room; statistics only
 
-	// closing counts goroutines that close unwanted files: close can wait (a
-	// lingering socket, a remote file system), the reader must not. Stored by
-	// reader and closers, loaded by the reader; it guards no memory, so any
-	// order does, on amd64 and arm64 alike.
-	closing atomic.Int32
+	// closing holds a token for each goroutine that closes unwanted files.
+	closing chan struct{}
 }
 
-// maxClosing is how many unwanted batches of files may be in the course of being
-// closed before a worker loses its control socket.
-const maxClosing = 8
+// Closing a descriptor takes as long as the one who made it likes (a lingering
+// socket, a dead file server), and the reader must not wait for that. So others do,
+// up to maxClosing of them; a worker that keeps all of them waiting for
+// closingPatience loses its control socket.
+const (
+	maxClosing      = 8
+	closingPatience = time.Second
+)
+
+// A message is what a well-formed record said.
+type message struct {
+	addr, op uint16
+	payload  []byte
+	fds      []int
+}
+
+// files makes files of the descriptors.
+func (m message) files() []*os.File {
+	var files []*os.File
+	for _, fd := range m.fds {
+		files = append(files, os.NewFile(uintptr(fd), "message"))
+	}
+	return files
+}
 
 // record is a buffer for one message and its descriptors.
 type record struct {
@@ -50,13 +68,14 @@ func newControl(fd int, name string) (*control, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &control{f: f, conn: conn}, nil
+	return &control{f: f, conn: conn, closing: make(chan struct{}, maxClosing)}, nil
 }
 
-// receive calls deliver for each well-formed message until the stream ends, the
-// read deadline passes (then everything that had arrived was delivered), or the
-// other side has misbehaved too much. Payload and files belong to deliver.
-func (c *control) receive(resources int, deliver func(addr, op uint16, payload []byte, files []*os.File)) {
+// receive calls deliver for each well-formed message until that returns false, the
+// stream ends, the read deadline passes (then everything that had arrived was
+// delivered), or the other side has misbehaved too much. The payload and the
+// descriptors belong to deliver.
+func (c *control) receive(resources int, deliver func(message) (goOn bool)) {
 	one := func(fd int, rec *record) (again, end bool) {
 		n, fds, flags, err := recvmsg(fd, rec)
 		if err == syscall.EAGAIN {
@@ -68,21 +87,16 @@ func (c *control) receive(resources int, deliver func(addr, op uint16, payload [
 		}
 		addr, op, payload, err := parseFrame(rec.data[:n], resources)
 		if err != nil || flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(fds) > MaxMessageFiles || op != 0 && len(fds) > 0 {
-			c.rejected.Add(1)
-			c.discard(fds)
-			return false, c.closing.Load() > maxClosing
+			return false, !c.reject(fds)
 		}
-		var own []byte
+		m := message{addr: addr, op: op, fds: fds}
 		if len(payload) > 0 {
-			own = append(own, payload...)
+			m.payload = append(m.payload, payload...)
 		}
-		var files []*os.File
-		for _, fd := range fds {
-			files = append(files, os.NewFile(uintptr(fd), "message"))
-		}
-		deliver(addr, op, own, files)
-		return false, false
+		return false, !deliver(m)
 	}
+	// Whoever ends the listening hangs up: the other side shall not talk to a wall.
+	defer c.conn.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 	for {
 		var end bool
 		err := c.conn.Read(func(fd uintptr) bool {
@@ -123,18 +137,37 @@ func (c *control) drain(one func(int, *record) (bool, bool)) {
 // cut makes receive deliver what had arrived and return.
 func (c *control) cut() { c.f.SetReadDeadline(time.Unix(1, 0)) }
 
-// discard closes descriptors that nobody wants, without waiting for it.
-func (c *control) discard(fds []int) {
+// reject counts a message that nobody wants and closes its descriptors. It returns
+// false if the other side is to lose the connection.
+func (c *control) reject(fds []int) (goOn bool) {
+	c.rejected.Add(1)
+	return c.discard(fds)
+}
+
+// discard closes descriptors without waiting for it, or for little.
+func (c *control) discard(fds []int) (goOn bool) {
 	if len(fds) == 0 {
-		return
+		return true
 	}
-	c.closing.Add(1)
+	goOn = true
+	select {
+	case c.closing <- struct{}{}:
+	default:
+		timeout := time.NewTimer(closingPatience)
+		defer timeout.Stop()
+		select {
+		case c.closing <- struct{}{}:
+		case <-timeout.C:
+			goOn = false
+		}
+	}
 	go func() {
-		defer c.closing.Add(-1)
-		for _, fd := range fds {
-			syscall.Close(fd)
+		closeFDs(fds)
+		if goOn {
+			<-c.closing
 		}
 	}()
+	return goOn
 }
 
 // send sends one message without waiting.

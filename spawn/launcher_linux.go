@@ -91,12 +91,12 @@ func (j *launch) start() {
 }
 
 // emptySignalMask unblocks all signals on this thread, which must be locked, and
-// returns the way back. A child begins with the mask of the thread that forked it
-// and with the default action for every signal this program handles: Go handles
-// all of them at its start, except SIGHUP and SIGINT when those were ignored (by
-// nohup, or a shell's &), which therefore stay ignored in the child as well. A
-// SIGTERM that was blocked when this program was started would stay blocked in all
-// its workers, and stopping them would always take the full deadline.
+// returns the way back. A child begins with the mask of the thread that forked it,
+// and the Go runtime keeps most of the mask this program was started with: without
+// this, a SIGUSR1 or SIGALRM that some launcher had blocked would be blocked in all
+// workers. Ignored signals need nothing: Go handles them all from its start, so
+// they have their default action in a child; but for SIGHUP and SIGINT, when they
+// were ignored at the start (by nohup, or a shell's &), and stay so on purpose.
 func emptySignalMask() (restore func()) {
 	var old, none unix.Sigset_t
 	if unix.PthreadSigmask(unix.SIG_SETMASK, nil, &old) != nil || old == none {

@@ -65,8 +65,8 @@ type Starter interface {
 // A Messenger is a lease that takes messages from the worker's side. An empty
 // payload is a doorbell. The messages of one worker come one at a time and in
 // order; those of different workers come at the same time. Payload and files
-// belong to the callee. A lease that is no Messenger never sees a message: files
-// that come with one are closed.
+// belong to the callee. A lease that is no Messenger never sees a message: it
+// counts as rejected, and files that come with it are closed.
 type Messenger interface {
 	Message(payload []byte, files []*os.File)
 }
@@ -165,8 +165,8 @@ type Info struct {
 	State   State     `json:"state"`
 	Started time.Time `json:"started"`
 
-	// Rejected counts messages from the worker that were malformed, or came with
-	// files that could not be taken; Unsent those to it that found no room.
+	// Rejected counts messages from the worker that were malformed, came with too
+	// many files, or had no taker; Unsent those to it that found no room.
 	Rejected uint64 `json:"rejected"`
 	Unsent   uint64 `json:"unsent"`
 }

@@ -216,25 +216,18 @@ func (w *worker) output(stream string) func(line []byte, continued bool) {
 }
 
 // deliver takes one message from the worker.
-func (w *worker) deliver(addr, op uint16, payload []byte, files []*os.File) {
-	if addr == addrSpawn {
+func (w *worker) deliver(m message) (goOn bool) {
+	if m.addr == addrSpawn {
 		w.mu.Lock()
-		w.message = string(payload)
-		w.mu.Unlock()
-		return
+		defer w.mu.Unlock()
+		w.message = string(m.payload)
+		return true
 	}
-	if m, ok := w.leases[addr].Closer.(Messenger); ok {
-		m.Message(payload, files)
-		return
+	if taker, ok := w.leases[m.addr].Closer.(Messenger); ok {
+		taker.Message(m.payload, m.files())
+		return true
 	}
-	if len(files) > 0 {
-		w.ctl.rejected.Add(1)
-		w.ctl.closing.Add(1)
-		go func() { // close can wait
-			defer w.ctl.closing.Add(-1)
-			closeFiles(files)
-		}()
-	}
+	return w.ctl.reject(m.fds)
 }
 
 // sender returns the send function of one resource.

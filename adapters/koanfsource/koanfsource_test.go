@@ -153,13 +153,14 @@ func TestErrors(t *testing.T) {
 		line          int
 		says          string
 	}{
-		{"syntax.json", "{\n \"a\": 1,\n \"b\": }\n", 3, "invalid character '}'"},
-		{"short.json", "{\n \"a\": 1,\n", 2, "ends too early"},
-		{"empty.json", "", 0, "empty"},
-		{"null.json", "null", 0, "null"},
-		{"list.json", "\n[1]", 2, "an array"},
-		{"two.json", "{}\n{}", 0, "more than one"},
-		{"tail.json", "{} x", 0, "more than one"},
+		{"syntax.json", "{\n \"a\": 1,\n \"b\": }\n", 3, "'}' where a value should be"},
+		{"short.json", "{\n \"a\": 1,\n", 3, "ends"},
+		{"empty.json", "", 1, "ends"},
+		{"null.json", "null", 1, "null"},
+		{"list.json", "\n[1]", 1, "an array"},
+		{"two.json", "{}\n{}", 2, "follows the end"},
+		{"tail.json", "{} x", 1, "follows the end"},
+		{"twice.json", "{\"a\": 1,\n\"a\": 2}", 2, `key "a" appears twice`},
 		{"tab.yaml", "a: 1\n\tb: 2\n", 2, "found"},
 		{"twice.yaml", "a: 1\nb: 2\na: 3\n", 3, `"a" already defined at line 1`},
 		{"list.yaml", "- 1\n- 2\n", 1, "not an object"},

@@ -70,7 +70,7 @@ func Open(path string) (*sql.DB, error) {
 	db.SetMaxOpenConns(1)
 	if err := tryWrite(db); err != nil {
 		db.Close()
-		return nil, &Error{path, err, "give the path of a writable SQLite file, or of a new one"}
+		return nil, &Error{path, explain(abs, err), "give the path of a writable SQLite file, or of a new one"}
 	}
 	return db, nil
 }
@@ -99,6 +99,25 @@ func check(path string) (string, error) {
 		return "", &Error{path, fmt.Errorf("%q is not a folder", filepath.Dir(path)), "check the path"}
 	}
 	return abs, nil
+}
+
+// explain replaces SQLite's "unable to open database file" by what the system
+// says when the same file is opened.
+func explain(abs string, err error) error {
+	_, missing := os.Lstat(abs)
+	f, openErr := os.OpenFile(abs, os.O_RDWR|os.O_CREATE, 0o600)
+	if openErr == nil {
+		f.Close()
+		if missing != nil {
+			os.Remove(abs)
+		}
+		return err // not a matter of access
+	}
+	var pathErr *fs.PathError
+	if errors.As(openErr, &pathErr) {
+		openErr = pathErr.Err
+	}
+	return openErr
 }
 
 // quiet keeps a cause for errors.Is without repeating its text.

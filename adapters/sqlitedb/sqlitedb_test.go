@@ -163,7 +163,7 @@ func TestReadOnlyPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.Chmod(dir, 0o700)
-	if _, err := sqlitedb.Open(filepath.Join(dir, "x.db")); err == nil {
-		t.Error("opened in a folder that cannot be written")
+	if _, err := sqlitedb.Open(filepath.Join(dir, "x.db")); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("in a folder that cannot be written: %v", err)
 	}
 }

@@ -15,8 +15,8 @@ import (
 const patience = 10 * time.Second
 
 // addRunFlag gives cmd the flag that chooses a run.
-func addRunFlag(cmd *cobra.Command, run *string) {
-	cmd.Flags().StringVar(run, "run", "", "`NAME` of the run (default $SHMKIT_RUN, else the only live run)")
+func addRunFlag(cmd *cobra.Command, run *runNameFlag) {
+	cmd.Flags().Var(run, "run", "name of the run (default $SHMKIT_RUN, else the only live run)")
 	cmd.RegisterFlagCompletionFunc("run", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		runs, err := shmkit.Runs("")
 		if err != nil {
@@ -31,10 +31,10 @@ func addRunFlag(cmd *cobra.Command, run *string) {
 }
 
 // ask calls f with a connection to a run and a deadline for its answer.
-func ask(ctx context.Context, run string, f func(context.Context, *shmkit.Client) error) error {
+func ask(ctx context.Context, run runNameFlag, f func(context.Context, *shmkit.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	c, err := shmkit.Dial(ctx, shmkit.DialOptions{Run: run})
+	c, err := shmkit.Dial(ctx, shmkit.DialOptions{Run: string(run)})
 	if err != nil {
 		return err
 	}

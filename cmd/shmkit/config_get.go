@@ -10,7 +10,7 @@ import (
 )
 
 func newConfigGetCommand() *cobra.Command {
-	var run string
+	var run runNameFlag
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "get [KEY]",

@@ -11,7 +11,7 @@ import (
 )
 
 func newConfigSetCommand() *cobra.Command {
-	var run string
+	var run runNameFlag
 	var ifVersion uint64
 	cmd := &cobra.Command{
 		Use:   "set KEY=VALUE",

@@ -14,7 +14,7 @@ func (l *lab) held(args ...string) (run *command, release func()) {
 	l.t.Helper()
 	g, out := l.gate("held-in"), l.gate("held-out")
 	run = l.command(append([]string{"run"}, append(args, "--", "sh", "-c", fmt.Sprintf(ready, g)+fmt.Sprintf("read x < %q", out))...)...).start()
-	g.arrive(l.t)
+	g.arrive(run)
 	return run, func() {
 		l.t.Helper()
 		out.open(l.t)
@@ -76,7 +76,7 @@ shmkit config get no.such.key || echo "exit $?"
 shmkit config set from.worker=$SHMKIT_RANK
 shmkit config get from
 `, in, out)).start()
-	in.arrive(t)
+	in.arrive(c)
 	// From outside: --run, and the only live run.
 	if r := l.shmkit("config", "set", "--run", "inside", "mode=fast"); r.code != 0 || r.stdout+r.stderr != "" {
 		t.Errorf("set: %+v", r)
@@ -208,9 +208,10 @@ func TestWhichRun(t *testing.T) {
 	var runs []*command
 	for _, name := range []string{"one", "two"} {
 		g := l.gate("in-" + name)
-		runs = append(runs, l.command("run", "--name", name, "--set", "me="+name, "--", "sh", "-c",
-			fmt.Sprintf(ready, g)+fmt.Sprintf("read x < %q", hold)).start())
-		g.arrive(t)
+		c := l.command("run", "--name", name, "--set", "me="+name, "--", "sh", "-c",
+			fmt.Sprintf(ready, g)+fmt.Sprintf("read x < %q", hold)).start()
+		g.arrive(c)
+		runs = append(runs, c)
 	}
 	r = l.shmkit("config", "get", "me")
 	if r.code != 1 {

@@ -10,7 +10,7 @@ import (
 )
 
 func newConfigWatchCommand() *cobra.Command {
-	var run string
+	var run runNameFlag
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "watch [KEY]",
@@ -31,7 +31,7 @@ run ends.`,
 			if asJSON {
 				format = changeJSON
 			}
-			c, err := shmkit.Dial(cmd.Context(), shmkit.DialOptions{Run: run})
+			c, err := shmkit.Dial(cmd.Context(), shmkit.DialOptions{Run: string(run)})
 			if err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ func (f *workersFlag) Set(s string) error {
 	return nil
 }
 
-// runNameFlag is a name for a new run.
+// runNameFlag is the name of a run.
 type runNameFlag string
 
 func (f *runNameFlag) Type() string   { return "RUN" }

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "shmkit")
-	build := exec.Command("go", "build", "-o", binary, ".")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", binary, ".")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "go build:", err)
@@ -66,9 +66,8 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	l.mark = fmt.Sprintf("%s=%d.%d", markKey, os.Getpid(), labs.Add(1))
-	before := shmFiles()
 	t.Cleanup(func() {
-		for _, left := range l.leftovers(before) {
+		for _, left := range l.leftovers(10 * time.Second) {
 			t.Errorf("left behind: %s", left)
 		}
 		for _, pid := range l.processes() {
@@ -79,15 +78,17 @@ func newLab(t *testing.T) *lab {
 }
 
 func (l *lab) env() []string {
-	env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "SHMKIT_") })
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		return strings.HasPrefix(kv, "SHMKIT_") || strings.HasPrefix(kv, "PYTHONUNBUFFERED=")
+	})
 	return append(env, "SHMKIT_DIR="+l.runtime, "TMPDIR="+l.tmp, l.mark)
 }
 
 // leftovers names what the commands of the lab left. A process that was just
-// killed needs a moment to be gone, so it is looked for several times.
-func (l *lab) leftovers(shmBefore []string) []string {
+// killed needs a moment to be gone: what is there gets some time to go.
+func (l *lab) leftovers(settle time.Duration) []string {
 	var left []string
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(settle); ; time.Sleep(10 * time.Millisecond) {
 		left = left[:0]
 		for _, dir := range []string{l.runtime, l.tmp} {
 			entries, err := os.ReadDir(dir)
@@ -102,21 +103,10 @@ func (l *lab) leftovers(shmBefore []string) []string {
 			cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 			left = append(left, fmt.Sprintf("process %d: %q", pid, cmdline))
 		}
-		for _, name := range shmFiles() {
-			if !slices.Contains(shmBefore, name) {
-				left = append(left, name)
-			}
-		}
 		if len(left) == 0 || time.Now().After(deadline) {
 			return left
 		}
 	}
-}
-
-// shmFiles lists what in /dev/shm is called after shmkit.
-func shmFiles() []string {
-	names, _ := filepath.Glob("/dev/shm/*shmkit*")
-	return names
 }
 
 // processes finds the live processes of the lab by its mark in their environment.
@@ -256,13 +246,28 @@ func (l *lab) gate(name string) *gate {
 	return &gate{f, bufio.NewReader(f)}
 }
 
-// arrive waits for a line that a worker writes into the gate.
-func (g *gate) arrive(t *testing.T) string {
-	t.Helper()
+// arrive waits for a line that a worker of c, which goes on afterwards, writes
+// into the gate.
+func (g *gate) arrive(c *command) string {
+	c.t.Helper()
+	arrived := make(chan struct{})
+	defer close(arrived)
 	g.SetReadDeadline(time.Now().Add(hung))
+	go func() {
+		select {
+		case <-c.done:
+			g.SetReadDeadline(time.Unix(1, 0))
+		case <-arrived:
+		}
+	}()
 	line, err := g.in.ReadString('\n')
 	if err != nil {
-		t.Fatalf("nobody came to the gate: %v", err)
+		select {
+		case <-c.done:
+			c.t.Fatalf("%q ended before a worker came to the gate: %+v", c.Args, c.wait())
+		default:
+			c.t.Fatalf("nobody came to the gate: %v", err)
+		}
 	}
 	return strings.TrimSuffix(line, "\n")
 }
@@ -326,4 +331,29 @@ func captured(all []record) (lines map[string][]string, split int) {
 		lines[key] = append(lines[key], r.Msg)
 	}
 	return lines, split
+}
+
+// The check for leftovers is shown to trip: each kind is left on purpose.
+func TestLeftoversAreSeen(t *testing.T) {
+	l := newLab(t)
+	for _, path := range []string{filepath.Join(l.runtime, "lock"), filepath.Join(l.tmp, "file")} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if left := l.leftovers(0); len(left) == 0 {
+			t.Errorf("%s went unnoticed", path)
+		}
+		os.Remove(path)
+	}
+	c := exec.Command("sleep", "1000")
+	c.Env = l.env()
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	left := l.leftovers(0)
+	c.Process.Kill()
+	c.Wait()
+	if len(left) == 0 {
+		t.Error("a process went unnoticed")
+	}
 }

@@ -12,7 +12,7 @@ import (
 func document(files, assignments []string) (map[string]any, error) {
 	raw, err := koanfsource.Read(files...)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("config file %s", bare(err))
 	}
 	doc, err := cfgblob.TreeOf(raw)
 	if err != nil {

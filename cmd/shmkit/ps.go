@@ -16,14 +16,15 @@ import (
 )
 
 func newPsCommand() *cobra.Command {
-	var run string
+	var run runNameFlag
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "ps",
 		Short: "List the workers of live runs",
 		Long: `List the workers of the run of --run, else of $SHMKIT_RUN, else of all live runs
-of this user. State is running, stopping or exited; exit is the exit code of a
-worker that has ended, 128+signal if it was killed.`,
+of this user. State is running, stopping (it was asked to end) or exited; the
+workers of a group are listed until the last of them has ended. Elapsed is the
+time since the start.`,
 		Example: `  shmkit ps
   shmkit ps --run nightly --json`,
 		Args: arguments(0, 0, "no argument"),
@@ -39,7 +40,7 @@ worker that has ended, 128+signal if it was killed.`,
 		},
 	}
 	addRunFlag(cmd, &run)
-	cmd.Flags().Lookup("run").Usage = "`NAME` of the run (default $SHMKIT_RUN, else all live runs)"
+	cmd.Flags().Lookup("run").Usage = "name of the run (default $SHMKIT_RUN, else all live runs)"
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print an array of objects")
 	return cmd
 }
@@ -52,16 +53,15 @@ type workerRow struct {
 	PID     int       `json:"pid"`
 	State   string    `json:"state"`
 	Started time.Time `json:"started"`
-	Elapsed float64   `json:"elapsed"`        // seconds, until its end if it has ended
-	Exit    *int      `json:"exit,omitempty"` // nil while it runs
+	Elapsed float64   `json:"elapsed"` // seconds since it was started
 }
 
 // listWorkers asks one run, or all live ones. A run that ends while it is asked
 // is not missed if nobody named it.
-func listWorkers(ctx context.Context, run string, now time.Time) ([]workerRow, error) {
+func listWorkers(ctx context.Context, run runNameFlag, now time.Time) ([]workerRow, error) {
 	rows := []workerRow{}
 	if run == "" {
-		run = os.Getenv("SHMKIT_RUN")
+		run = runNameFlag(os.Getenv("SHMKIT_RUN"))
 	}
 	if run != "" {
 		return appendWorkers(ctx, rows, run, now)
@@ -71,7 +71,7 @@ func listWorkers(ctx context.Context, run string, now time.Time) ([]workerRow, e
 		return nil, err
 	}
 	for _, r := range runs {
-		more, err := appendWorkers(ctx, rows, r.Name, now)
+		more, err := appendWorkers(ctx, rows, runNameFlag(r.Name), now)
 		if err != nil && stillLive(r.Name) {
 			return nil, err
 		}
@@ -92,7 +92,7 @@ func stillLive(run string) bool {
 	return false
 }
 
-func appendWorkers(ctx context.Context, rows []workerRow, run string, now time.Time) ([]workerRow, error) {
+func appendWorkers(ctx context.Context, rows []workerRow, run runNameFlag, now time.Time) ([]workerRow, error) {
 	err := ask(ctx, run, func(ctx context.Context, c *shmkit.Client) error {
 		status, err := c.Status(ctx)
 		for _, w := range status.Workers {
@@ -123,15 +123,11 @@ func printJSON(w io.Writer, rows []workerRow) error {
 
 func printTable(w io.Writer, rows []workerRow) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "RUN\tGROUP\tRANK\tPID\tSTATE\tSTARTED\tELAPSED\tEXIT")
+	fmt.Fprintln(t, "RUN\tGROUP\tRANK\tPID\tSTATE\tSTARTED\tELAPSED")
 	for _, r := range rows {
-		exit := "-"
-		if r.Exit != nil {
-			exit = fmt.Sprint(*r.Exit)
-		}
 		elapsed := time.Duration(r.Elapsed * float64(time.Second)).Round(time.Second)
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n",
-			r.Run, r.Group, r.Rank, r.PID, r.State, r.Started.Local().Format("2006-01-02 15:04:05"), elapsed, exit)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n",
+			r.Run, r.Group, r.Rank, r.PID, r.State, r.Started.Local().Format("2006-01-02 15:04:05"), elapsed)
 	}
 	return t.Flush()
 }

@@ -67,7 +67,7 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 func commandNames(cmd *cobra.Command) string {
 	var names []string
 	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() {
+		if c.IsAvailableCommand() && c.Name() != "completion" {
 			names = append(names, c.Name())
 		}
 	}

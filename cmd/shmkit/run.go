@@ -112,7 +112,7 @@ func (o *runOptions) run(ctx context.Context, command []string, stdout io.Writer
 		Name:        string(o.name),
 		Config:      doc,
 		LevelKey:    "-", // the configuration is the command's own: no key means anything to shmkit
-		Sinks:       sinks.options,
+		Sinks:       sinks.all,
 		StopTimeout: o.killAfter(),
 	})
 	if err != nil {

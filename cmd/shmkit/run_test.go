@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -69,6 +70,7 @@ func TestEveryLineOnce(t *testing.T) {
 		}
 		pids[*rec.Worker] = rec.PID
 	}
+	l.absent("out.db-wal", "out.db-shm")
 	l.sinksAgree(len(all), r.stdout)
 }
 
@@ -174,7 +176,7 @@ line 70000 f`)
 		}
 	}
 	got, split := captured(all)
-	if split != 2*(1+3+1) {
+	if split != 2*(1+3+2) { // of c, d, and e with f
 		t.Errorf("%d continuations", split)
 	}
 	for rank := range 2 {
@@ -293,15 +295,22 @@ func TestFlagsEndAtTheCommand(t *testing.T) {
 	}
 }
 
+// A command gets its identity, an empty standard input, and no descriptor of
+// shmkit's.
 func TestEnvironment(t *testing.T) {
 	l := newLab(t)
+	// What this test itself was given without close-on-exec is passed on to everybody.
+	const descriptors = "ls /proc/self/fd | tr '\\n' ' '"
+	bare, err := exec.Command("sh", "-c", descriptors).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
 	l.want("run", "-n", "3", "--name", "env", "--log", "json:out.jsonl", "--",
-		"sh", "-c", `echo "$SHMKIT_RUN $SHMKIT_RANK/$SHMKIT_SIZE"; cat; ls /proc/self/fd | wc -l`)
+		"sh", "-c", `echo "$SHMKIT_RUN $SHMKIT_RANK/$SHMKIT_SIZE"; cat; `+descriptors)
 	got, _ := captured(l.records("out.jsonl"))
 	for rank := range 3 {
 		lines := got[fmt.Sprintf("%d/stdout", rank)]
-		// 0, 1, 2 and the folder that ls itself reads.
-		if want := []string{fmt.Sprintf("env %d/3", rank), "4"}; len(lines) != 2 || lines[0] != want[0] || strings.TrimSpace(lines[1]) != want[1] {
+		if want := []string{fmt.Sprintf("env %d/3", rank), string(bare)}; !slices.Equal(lines, want) {
 			t.Errorf("worker %d: %q, want %q", rank, lines, want)
 		}
 	}
@@ -316,5 +325,24 @@ func TestSinksAppend(t *testing.T) {
 	l.sinksAgree(2, "x\nx\n")
 	if n := len(l.records("out.jsonl")); n != 2 {
 		t.Errorf("%d records", n)
+	}
+}
+
+// Without SHMKIT_DIR a run makes the runtime directory itself, and removes it.
+func TestDefaultRuntimeDirIsRemoved(t *testing.T) {
+	l := newLab(t)
+	xdg := t.TempDir()
+	c := l.command("run", "--name", "here", "--log", "json:out.jsonl", "--", "sh", "-c", `ls "$SHMKIT_DIR"; echo "$SHMKIT_DIR"`)
+	c.Env = slices.DeleteFunc(c.Env, func(kv string) bool { return strings.HasPrefix(kv, "SHMKIT_DIR=") })
+	c.Env = append(c.Env, "XDG_RUNTIME_DIR="+xdg)
+	if r := c.start().wait(); r.code != 0 || r.stderr != "" {
+		t.Fatalf("%+v", r)
+	}
+	got, _ := captured(l.records("out.jsonl"))
+	if want := []string{"here", filepath.Join(xdg, "shmkit")}; !slices.Equal(got["0/stdout"], want) {
+		t.Errorf("worker saw %q, want %q", got["0/stdout"], want)
+	}
+	if entries, err := os.ReadDir(xdg); err != nil || len(entries) > 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
 	}
 }

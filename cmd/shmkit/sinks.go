@@ -101,7 +101,7 @@ func openSinks(specs []sinkSpec, console io.Writer) (*sinks, error) {
 			opened.discard()
 			return nil, fmt.Errorf("log sink %q: %s", spec, bare(err))
 		}
-		opened.options = append(opened.options, logring.SinkOptions{Name: spec.String(), Sink: sink})
+		opened.all = append(opened.all, logring.With(sink, logring.SinkOptions{Name: spec.String()}))
 		if fresh {
 			opened.created = append(opened.created, spec)
 		}
@@ -123,13 +123,13 @@ func (s sinkSpec) open(console io.Writer) (logring.Sink, error) {
 
 // sinks are the open sinks of a run. Their owner is the node, once it started.
 type sinks struct {
-	options []logring.SinkOptions
+	all     []logring.Sink
 	created []sinkSpec // those whose file did not exist before
 }
 
 func (s *sinks) close() {
-	for _, o := range s.options {
-		o.Sink.Close()
+	for _, sink := range s.all {
+		sink.Close()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // ready is a worker's word at the gate, in a script.
@@ -22,7 +23,7 @@ func TestStopSignals(t *testing.T) {
 			`trap 'echo goodbye; printf end; exit 0' TERM
 `+fmt.Sprintf(ready, g)+`while :; do sleep 1; done`).start()
 		for range 2 {
-			g.arrive(t)
+			g.arrive(c)
 		}
 		c.signal(sig)
 		r := c.wait()
@@ -44,7 +45,7 @@ func TestStoppedWorkersAreNotNews(t *testing.T) {
 	l := newLab(t)
 	g := l.gate("gate")
 	c := l.command("run", "--", "sh", "-c", fmt.Sprintf(ready, g)+`exec sleep 1000`).start()
-	g.arrive(t)
+	g.arrive(c)
 	c.signal(syscall.SIGTERM)
 	if r := c.wait(); r.code != 143 || r.stderr != "" {
 		t.Errorf("exit code %d, stderr %q", r.code, r.stderr)
@@ -64,7 +65,7 @@ func TestDeadlineKills(t *testing.T) {
 		c := l.command("run", "-n", "2", "--stop-timeout", "300ms", "--log", "json:out.jsonl", "--",
 			"sh", "-c", fmt.Sprintf(ignores, g)).start()
 		for range 2 {
-			g.arrive(t)
+			g.arrive(c)
 		}
 		c.signal(sig)
 		r := c.wait()
@@ -88,9 +89,9 @@ func TestSecondInterruptKills(t *testing.T) {
 	c := l.command("run", "--stop-timeout", "1h", "--", "sh", "-c",
 		fmt.Sprintf(`trap 'echo heard > %q' TERM
 `, heard)+fmt.Sprintf(ready, g)+`while :; do sleep 0.05; done`).start()
-	g.arrive(t)
+	g.arrive(c)
 	c.signal(syscall.SIGTERM)
-	heard.arrive(t) // the worker was told, and goes on
+	heard.arrive(c) // the worker was told, and goes on
 	c.signal(syscall.SIGTERM)
 	select {
 	case <-c.done:
@@ -108,7 +109,7 @@ func TestNoPatience(t *testing.T) {
 	l := newLab(t)
 	g := l.gate("gate")
 	c := l.command("run", "--stop-timeout", "0s", "--", "sh", "-c", fmt.Sprintf(ignores, g)).start()
-	g.arrive(t)
+	g.arrive(c)
 	c.signal(syscall.SIGINT)
 	if r := c.wait(); r.code != 137 {
 		t.Errorf("exit code %d, stderr %q", r.code, r.stderr)
@@ -144,7 +145,7 @@ func TestKilledNode(t *testing.T) {
 	g := l.gate("gate")
 	c := l.command("run", "-n", "2", "--name", "again", "--", "sh", "-c", fmt.Sprintf(ready, g)+`exec sleep 1000`).start()
 	for range 2 {
-		g.arrive(t)
+		g.arrive(c)
 	}
 	c.signal(syscall.SIGKILL)
 	if r := c.wait(); r.code != 137 {
@@ -173,4 +174,39 @@ func TestWorkersAreNotInOurProcessGroup(t *testing.T) {
 	if len(groups) != 3 {
 		t.Errorf("process groups %v, want one for each worker and shmkit's: %s", groups, out)
 	}
+}
+
+// Standard output is a pipe that is open and never read: the last records cannot
+// be written. Interrupts end even that.
+func TestInterruptsEndAStuckFlush(t *testing.T) {
+	l := newLab(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	c := l.command("run", "--name", "stuck", "--", "sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x")
+	c.Cmd.Stdout = w
+	c.start()
+	buf := make([]byte, 1)
+	if _, err := r.Read(buf); err != nil { // signals are watched from here on
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for running := true; running; {
+		select {
+		case <-tick.C:
+			c.Process.Signal(syscall.SIGINT)
+		case <-c.done:
+			running = false
+		}
+	}
+	res := c.wait()
+	if res.code != 130 {
+		t.Errorf("exit code %d", res.code)
+	}
+	oneLineError(t, res.stderr, "interrupted again")
+	l.want("ps") // tidies up after a node that could not
 }

@@ -92,7 +92,7 @@ func TestBadInput(t *testing.T) {
 		{"config set a=1", 1, []string{"no live run"}},
 		{"config watch", 1, []string{"no live run"}},
 		{"config get --run gone a", 1, []string{`"gone"`}},
-		{"config get --run a/b a", 1, []string{`"a/b"`}},
+		{"config get --run a/b a", 2, []string{`"a/b"`}},
 		{"ps --run gone", 1, []string{`"gone"`}},
 	} {
 		r := l.shmkit(strings.Fields(c.args)...)

@@ -42,8 +42,8 @@
 #define HEAD	1	/* consumer */
 #define CASLEEP	2	/* consumer; odd: asleep */
 #define PASLEEP	3	/* producer; odd: asleep, waiting for space */
-#define WAKEAT	4	/* producer: the head that ends its wait */
-#define SLEEPAT	5	/* consumer: where it has read to when it sleeps */
+#define PWAKEAT	4	/* producer: the head that ends its sleep */
+#define CWAKEAT	5	/* consumer: the tail that ends its sleep */
 #define DATA(pos, i) (6 + ((pos) % CAP) * 2 + (i))	/* producer */
 
 #include "memory.pml"
@@ -85,7 +85,14 @@ bool bell;
 #endif
 
 bool pkilled, pburied, ckilled, cburied;
+#ifndef PRODUCER_DIES
 byte epochs, wakes;	/* how often the consumer fell asleep, and was woken */
+#define fellAsleep()	epochs++
+#define wokeUp()	d_step { wakes++; assert(wakes <= epochs) }
+#else
+#define fellAsleep()	skip	/* a successor may have to wake once more */
+#define wokeUp()	skip
+#endif
 
 inline flush() {
 	if
@@ -105,11 +112,11 @@ inline ring() {
 	:: e % 2 == 1 && e != rang ->
 		if
 #ifndef WASTED_WAKE
-		:: mem[SLEEPAT] == tail -> skip	/* it has read everything */
+		:: mem[CWAKEAT] > tail -> skip	/* it has read everything */
 #endif
 		:: else ->
 			rang = e;
-			d_step { wakes++; assert(pkilled || wakes <= epochs) }
+			wokeUp();
 			wakeUp()
 		fi
 	:: else -> skip
@@ -143,7 +150,7 @@ proctype Producer(bool mortal) {
 				fi;
 				flush();
 				/* park */
-				store(P, WAKEAT, tail + 1 - CAP, RELEASE);
+				store(P, PWAKEAT, tail + 1 - CAP, RELEASE);
 				asleep++; store(P, PASLEEP, asleep, RELEASE);
 				fence(P);
 				h = mem[HEAD];
@@ -189,7 +196,7 @@ inline wakeProducer() {
 	if
 	:: e % 2 == 1 && e != rang ->
 		if
-		:: mem[WAKEAT] <= pos ->
+		:: mem[PWAKEAT] <= pos ->
 			rang = e;
 			futexWake(C, pparked)
 		:: else -> skip
@@ -236,9 +243,9 @@ proctype Consumer(bool mortal) {
 				giveBack()
 			:: else ->
 				/* sleep */
-				store(C, SLEEPAT, pos, RELEASE);
+				store(C, CWAKEAT, pos+1, RELEASE);
 				asleep = asleep | 1;
-				d_step { epochs++ }
+				fellAsleep();
 				store(C, CASLEEP, asleep, RELEASE);
 #ifndef NO_SLEEP_FENCE
 				fence(C);

@@ -2,6 +2,7 @@ package stepper
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -13,10 +14,38 @@ type Trace []uintptr
 
 // Trace executes the operation at whose Begin the helper stands, to its End, and
 // returns its path.
+//
+// Where the scheduler broke in, it did so at the beginning of a function, which
+// then begins again. That first beginning is left out: it is not on the path that
+// an undisturbed run takes.
 func (p *Process) Trace() Trace {
 	var trace Trace
+	disturbed := false
 	for range p.Steps() {
-		trace = append(trace, p.rawPC())
+		pc := p.rawPC()
+		name := p.funcAt(pc)
+		switch {
+		case strings.HasPrefix(name, "runtime.morestack"):
+			if !disturbed && len(trace) > 0 {
+				trace = p.dropPrologue(trace)
+			}
+			disturbed = true
+		case !strings.HasPrefix(name, "runtime."):
+			disturbed = false
+		}
+		trace = append(trace, pc)
+	}
+	return trace
+}
+
+// dropPrologue takes the steps from the entry of the function that trace ends in
+// off its end.
+func (p *Process) dropPrologue(trace Trace) Trace {
+	fn := runtime.FuncForPC(p.here(trace[len(trace)-1]))
+	for i := len(trace) - 1; i >= 0 && fn != nil && p.funcAt(trace[i]) == fn.Name(); i-- {
+		if p.here(trace[i]) == fn.Entry() {
+			return trace[:i]
+		}
 	}
 	return trace
 }

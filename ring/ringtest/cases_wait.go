@@ -40,6 +40,9 @@ var waitCases = []Case{
 		b := &bell{}
 		r := e.ring(4096, 56, ring.ProducerOptions{Waiter: b})
 		for i := range 1000 {
+			if err := r.expectNone(); err != nil {
+				return err
+			}
 			if err := r.send(uint32(i), "x", "record"); err != nil {
 				return err
 			}

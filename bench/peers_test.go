@@ -1,0 +1,255 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/shmipc-go"
+
+	"shmkit"
+	"shmkit/logring"
+	"shmkit/spawn"
+)
+
+// boostSPSC builds cpp/boost_spsc.cpp and returns the program, or "" with a
+// plain message where g++ or Boost are missing.
+func boostSPSC(b *testing.B) string {
+	b.Helper()
+	cxx, err := exec.LookPath("g++")
+	if err != nil {
+		b.Log("without Boost: g++ is not installed (Debian packages g++ and libboost-dev)")
+		return ""
+	}
+	if _, err := os.Stat("/usr/include/boost/lockfree/spsc_queue.hpp"); err != nil {
+		b.Log("without Boost: its headers are not installed (Debian package libboost-dev)")
+		return ""
+	}
+	exe := filepath.Join(b.TempDir(), "boost_spsc")
+	if out, err := exec.Command(cxx, "-O3", "-march=native", "-o", exe, "cpp/boost_spsc.cpp").CombinedOutput(); err != nil {
+		b.Fatalf("boost_spsc.cpp: %v\n%s", err, out)
+	}
+	return exe
+}
+
+// runPeer runs a program that prints one figure.
+func runPeer(b *testing.B, exe, what string, n int) float64 {
+	b.Helper()
+	out, err := exec.Command(exe, what, strconv.Itoa(n)).Output()
+	if err != nil {
+		b.Fatalf("%s %s: %v", filepath.Base(exe), what, err)
+	}
+	figure, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	if err != nil {
+		b.Fatalf("%s %s printed %q", filepath.Base(exe), what, out)
+	}
+	return figure
+}
+
+// between is how long both parties rest between two parked round trips.
+const between = 100 * time.Microsecond
+
+// parkedRing returns the nanoseconds of n round trips to a sleeping worker.
+func parkedRing(b *testing.B, n int) []float64 {
+	ns := make([]float64, n)
+	withRingWorker(b, ringJob{Level: "info", Mode: "echo-parked", N: n, Bytes: 8}, 64<<10, 64, func(e *ends) {
+		ctx := context.Background()
+		payload := make([]byte, 8)
+		for i := range ns {
+			time.Sleep(between)
+			start := time.Now()
+			if err := e.out.Write(uint32(i), payload); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := take(ctx, e.in, false); err != nil {
+				b.Fatal(err)
+			}
+			e.in.Release()
+			ns[i] = float64(time.Since(start))
+		}
+	})
+	return ns
+}
+
+// A socket worker accepts one connection on a Unix socket that it inherited and
+// answers on it: 8-byte messages as they are, or as a shmipc server.
+var funcSocket = shmkit.Func("bench-socket", func(ctx context.Context, w *shmkit.Worker) error {
+	job := shmkit.Config[ringJob](w).Load()
+	files, _, ok := w.Resource("socket")
+	if !ok {
+		return fmt.Errorf("no socket")
+	}
+	l, err := net.FileListener(files[0])
+	files[0].Close()
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	conn, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if job.Mode == "shmipc" {
+		return shmipcEcho(conn, job)
+	}
+	buf := make([]byte, job.Bytes)
+	for range job.N {
+		if _, err := io.ReadFull(conn, buf); err != nil {
+			return err
+		}
+		if _, err := conn.Write(buf); err != nil {
+			return err
+		}
+	}
+	return nil
+})
+
+// socketResource hands a listening socket to a worker.
+type socketResource struct{ file *os.File }
+
+func (s socketResource) Donate(string, int, int) ([]*os.File, []string, io.Closer, error) {
+	return []*os.File{s.file}, nil, nil, nil
+}
+
+// withSocketWorker runs f with the path of a Unix socket behind which a worker
+// does job.
+func withSocketWorker(tb testing.TB, job ringJob, f func(path string)) {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer l.Close()
+	file, err := l.File()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	node, err := shmkit.Start(context.Background(), shmkit.Options{
+		Name: fmt.Sprintf("bench-%d", os.Getpid()), Dir: tb.TempDir(), Config: job,
+		Sinks:     []logring.Sink{logring.JSON(io.Discard)},
+		Resources: map[string]spawn.Resource{"socket": socketResource{file}},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer node.Close()
+	group, err := node.Start(shmkit.Spec{Func: funcSocket, Workers: 1})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	f(path)
+	if err := group.Wait(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func parkedSocket(b *testing.B, n int) []float64 {
+	ns := make([]float64, n)
+	withSocketWorker(b, ringJob{Level: "info", Mode: "socket", N: n, Bytes: 8}, func(path string) {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer c.Close()
+		buf := make([]byte, 8)
+		for i := range ns {
+			time.Sleep(between)
+			start := time.Now()
+			if _, err := c.Write(buf); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.ReadFull(c, buf); err != nil {
+				b.Fatal(err)
+			}
+			ns[i] = float64(time.Since(start))
+		}
+	})
+	return ns
+}
+
+// tuneShmipc gives shmipc-go what suits it best here: memory that is mapped by
+// descriptor, and buffers that hold each payload in one piece.
+func tuneShmipc(c *shmipc.Config) {
+	c.MemMapType = shmipc.MemMapTypeMemFd
+	c.ShareMemoryBufferCap = 128 << 20
+	c.BufferSliceSizes = []*shmipc.SizePercentPair{{Size: 64<<10 + 4096, Percent: 50}, {Size: 1<<20 + 4096, Percent: 50}}
+	c.LogOutput = io.Discard
+}
+
+// shmipcRoundTrips returns the nanoseconds of n round trips to a worker.
+func shmipcRoundTrips(b *testing.B, n, bytes int) []float64 {
+	ns := make([]float64, n)
+	withSocketWorker(b, ringJob{Level: "info", Mode: "shmipc", N: n, Bytes: bytes}, func(path string) {
+		conf := shmipc.DefaultSessionManagerConfig()
+		conf.Network, conf.Address, conf.SessionNum = "unix", path, 1
+		conf.ShareMemoryPathPrefix = filepath.Join(b.TempDir(), "shm")
+		tuneShmipc(conf.Config)
+		m, err := shmipc.NewSessionManager(conf)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer m.Close()
+		s, err := m.GetStream()
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer s.Close()
+		payload := make([]byte, bytes)
+		for i := range ns {
+			start := time.Now()
+			if _, err := s.BufferWriter().WriteBytes(payload); err != nil {
+				b.Fatal(err)
+			}
+			if err := s.Flush(false); err != nil {
+				b.Fatal(err)
+			}
+			p, err := s.BufferReader().ReadBytes(bytes)
+			if err != nil || len(p) != bytes {
+				b.Fatalf("answer of %d bytes: %v", len(p), err)
+			}
+			s.BufferReader().ReleasePreviousRead()
+			ns[i] = float64(time.Since(start))
+		}
+	})
+	return ns
+}
+
+func shmipcEcho(conn net.Conn, job *ringJob) error {
+	conf := shmipc.DefaultConfig()
+	tuneShmipc(conf)
+	s, err := shmipc.Server(conn, conf)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	stream, err := s.AcceptStream()
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for range job.N {
+		p, err := stream.BufferReader().ReadBytes(job.Bytes)
+		if err != nil {
+			return err
+		}
+		if _, err := stream.BufferWriter().WriteBytes(p); err != nil {
+			return err
+		}
+		stream.BufferReader().ReleasePreviousRead()
+		if err := stream.Flush(false); err != nil {
+			return err
+		}
+	}
+	stream.BufferReader().ReadBytes(1) // fails when the client has its last answer and closes
+	return nil
+}

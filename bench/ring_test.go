@@ -1,0 +1,173 @@
+package bench
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// BenchmarkRingThroughput moves 64-byte records flat out: ours from a worker
+// process to this one; a buffered Go channel between two goroutines of this
+// process; Boost.Lockfree's spsc_queue between two C++ processes. The channel and
+// the queue copy whole records; ours is filled and read in place, every word of
+// it written, its first and last read.
+//
+// The bars: 4 times the channel, twice Boost.
+func BenchmarkRingThroughput(b *testing.B) {
+	const n = 20_000_000
+	boost := boostSPSC(b)
+	var ours, channel, cpp []float64
+	for b.Loop() {
+		for range rounds {
+			ours = append(ours, ringThroughput(b, n, 64))
+			channel = append(channel, channelThroughput(n/10))
+			if boost != "" {
+				cpp = append(cpp, runPeer(b, boost, "throughput", n))
+			}
+		}
+	}
+	o, spread := median(ours)
+	c, _ := median(channel)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(o/1e6, "shmkit-M/s")
+	b.ReportMetric(spread, "spread-%")
+	b.ReportMetric(c/1e6, "channel-M/s")
+	b.ReportMetric(o/c, "shmkit/channel")
+	if cpp != nil {
+		p, _ := median(cpp)
+		b.ReportMetric(p/1e6, "boost-M/s")
+		b.ReportMetric(o/p, "shmkit/boost")
+	}
+}
+
+// channelThroughput returns records per second through a channel of 1024.
+func channelThroughput(n int) float64 {
+	type record [64]byte
+	ch := make(chan record, 1024)
+	go func() {
+		var r record
+		for i := range n {
+			fill(r[:], i)
+			ch <- r
+		}
+		close(ch)
+	}()
+	start := time.Now()
+	sum := 0
+	for r := range ch {
+		sum += int(r[0]) + int(r[63])
+	}
+	if sum < 0 {
+		panic("the records were not looked at")
+	}
+	return float64(n) / time.Since(start).Seconds()
+}
+
+// BenchmarkRingSizes is the curve of throughput by record size.
+func BenchmarkRingSizes(b *testing.B) {
+	for _, bytes := range []int{8, 64, 512, 4 << 10, 64 << 10} {
+		b.Run(fmt.Sprint(bytes), func(b *testing.B) {
+			n := min(10_000_000, (2<<30)/bytes)
+			var rates []float64
+			for b.Loop() {
+				for range 3 {
+					rates = append(rates, ringThroughput(b, n, bytes))
+				}
+			}
+			mid, spread := median(rates)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(mid/1e6, "M/s")
+			b.ReportMetric(mid*float64(bytes)/1e9, "GB/s")
+			b.ReportMetric(spread, "spread-%")
+		})
+	}
+}
+
+// BenchmarkRingRoundTrip sends 8 bytes to a worker and waits for the answer, both
+// sides polling, against Boost's queue in two C++ processes doing the same with
+// its 64-byte record.
+func BenchmarkRingRoundTrip(b *testing.B) {
+	const n = 200_000
+	boost := boostSPSC(b)
+	var ours, cpp []float64
+	for b.Loop() {
+		for range rounds {
+			ours = append(ours, percentile(ringRoundTrips(b, n, 8, true), 50))
+			if boost != "" {
+				cpp = append(cpp, runPeer(b, boost, "roundtrip", n))
+			}
+		}
+	}
+	o, spread := median(ours)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(o, "shmkit-p50-ns")
+	b.ReportMetric(spread, "spread-%")
+	if cpp != nil {
+		p, _ := median(cpp)
+		b.ReportMetric(p, "boost-p50-ns")
+		b.ReportMetric(o/p, "shmkit/boost")
+	}
+}
+
+// BenchmarkRingParked is a round trip with both sides asleep when they wait,
+// against a Unix socket between the same two processes. The pause between the
+// rounds sends both to sleep.
+//
+// The bar: p50 and p99 below half of the socket's.
+func BenchmarkRingParked(b *testing.B) {
+	const n = 5_000
+	var ours50, ours99, sock50, sock99 []float64
+	for b.Loop() {
+		for range rounds {
+			ns := parkedRing(b, n)
+			ours50, ours99 = append(ours50, percentile(ns, 50)), append(ours99, percentile(ns, 99))
+			ns = parkedSocket(b, n)
+			sock50, sock99 = append(sock50, percentile(ns, 50)), append(sock99, percentile(ns, 99))
+		}
+	}
+	o50, spread := median(ours50)
+	o99, _ := median(ours99)
+	s50, _ := median(sock50)
+	s99, _ := median(sock99)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(o50, "shmkit-p50-ns")
+	b.ReportMetric(o99, "shmkit-p99-ns")
+	b.ReportMetric(spread, "spread-%")
+	b.ReportMetric(s50, "socket-p50-ns")
+	b.ReportMetric(s99, "socket-p99-ns")
+	b.ReportMetric(o50/s50, "p50-ratio")
+	b.ReportMetric(o99/s99, "p99-ratio")
+}
+
+// BenchmarkLargeRecords sends large payloads to another process and back, against
+// shmipc-go: both copy the payload into shared memory once on each side.
+//
+// The bar: 3 times as fast at 64 KiB and at 1 MiB.
+func BenchmarkLargeRecords(b *testing.B) {
+	for _, bytes := range []int{4 << 10, 64 << 10, 1 << 20} {
+		b.Run(fmt.Sprint(bytes), func(b *testing.B) {
+			n := max(200, (256<<20)/bytes/4)
+			n = min(n, 5000)
+			var ours, theirs []float64
+			for b.Loop() {
+				for range rounds {
+					ours = append(ours, percentile(ringRoundTrips(b, n, bytes, false), 50))
+					theirs = append(theirs, percentile(shmipcRoundTrips(b, n, bytes), 50))
+				}
+			}
+			o, spread := median(ours)
+			t, _ := median(theirs)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(o/1e3, "shmkit-p50-µs")
+			b.ReportMetric(spread, "spread-%")
+			b.ReportMetric(t/1e3, "shmipc-p50-µs")
+			b.ReportMetric(t/o, "shmipc/shmkit")
+		})
+	}
+}
+
+func percentile(ns []float64, p int) float64 {
+	s := slices.Sorted(slices.Values(ns))
+	return s[min(len(s)-1, len(s)*p/100)]
+}
