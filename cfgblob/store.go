@@ -98,7 +98,7 @@ func NewStore(o StoreOptions, initial []byte) (*Store, error) {
 		s.feed, err = newFeed(o.Name, s.segment, first)
 	}
 	if err != nil {
-		s.segment.Close()
+		s.segment.Close() // nobody has seen it
 		return nil, err
 	}
 	s.tree, s.doc = tree, string(doc)
@@ -122,11 +122,13 @@ func (s *Store) reserve() error {
 	if err = seqlock.Format(s.segment.Region(), payload, slots); err == nil {
 		s.latch, err = seqlock.OpenWriter(s.segment.Region())
 	}
+	if err == nil {
+		err = s.latch.WakeWith(shm.Futex{})
+	}
 	if err != nil {
 		s.segment.Close()
-		return err
 	}
-	return s.latch.WakeWith(shm.Futex{})
+	return err
 }
 
 // Publish makes doc, a JSON object, the current version and returns its number.
@@ -140,7 +142,8 @@ func (s *Store) reserve() error {
 //
 // A document that is not JSON or that Validate refuses is a [*RejectedError],
 // one that does not fit a [*SizeError]; a closed store is [os.ErrClosed]. Then
-// the version does not move.
+// the version does not move. (An error that comes with a new version can only
+// be that of waking those who wait: the document is published.)
 func (s *Store) Publish(author string, doc []byte) (version uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

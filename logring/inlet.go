@@ -41,7 +41,7 @@ type inlet struct {
 }
 
 // segmentKind is the kind of the segment that a worker's ring is in.
-const segmentKind = "LOGR"
+const segmentKind = "RING"
 
 // Donate makes a ring for one worker: a file for it to inherit and the words that
 // tell how to use it, for [Attach] in the worker. The memory is reserved

@@ -171,9 +171,9 @@ func TestFourProcesses(t *testing.T) {
 // call in which the worker died.
 //
 // 0 failures in N kills bounds the rate below 3/N at 95 %; SHMKIT_STRESS=1 makes
-// them many. Shown to fail by letting a lease's Close not wait for the drain, and
-// by taking each record twice. (Death at each single instruction of a commit is
-// the ring's own test.)
+// them many. Shown to fail by giving a record's space back before it is copied, by
+// taking one in a thousand twice, and by leaving one out. (Death at each single
+// instruction of a commit is the ring's own test.)
 func TestKilledWorkers(t *testing.T) {
 	rounds := 10
 	if os.Getenv("SHMKIT_STRESS") != "" {

@@ -12,7 +12,8 @@ import (
 // slog.Handler can be a sink. The record is rebuilt: its attributes are preceded
 // by group, worker, pid and, where they apply, stream, continued, truncated and
 // source; a slog.Record's PC is a code address of the worker and cannot be
-// carried over. A record whose Handle fails or panics is counted as dropped.
+// carried over. A record whose Handle fails or panics is counted as dropped; one
+// that h says is not enabled counts as written, since the choice is h's.
 func FromHandler(h slog.Handler) Sink {
 	if h == nil {
 		return badSink{errors.New("logring: FromHandler: the handler is nil")}

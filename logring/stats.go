@@ -1,8 +1,6 @@
 package logring
 
-import (
-	"maps"
-)
+import "maps"
 
 // Why a record was dropped. The first four happen in the worker, before the
 // record is in the ring; the others in the collector, or at a sink.
@@ -25,45 +23,45 @@ const (
 //
 // at any time, for the total and for each worker. After Close Pending is 0.
 type Stats struct {
-	Attempted uint64            // log calls that were enabled, captured lines, records of the node
-	Delivered uint64            // handed to the queues of all sinks
-	Pending   uint64            // in rings, or being merged
-	Dropped   map[string]uint64 // by reason, never nil
+	Attempted uint64            `json:"attempted"` // log calls that were enabled, captured lines, records of the node
+	Delivered uint64            `json:"delivered"` // handed to the queues of all sinks
+	Pending   uint64            `json:"pending"`   // in rings, or being merged
+	Dropped   map[string]uint64 `json:"dropped"`   // by reason, never nil
 
-	Late        uint64 // delivered after a record with a later time of another worker
-	Quarantined int    // rings that broke the format
-	Doorbells   uint64 // messages from workers
-	Wakes       uint64 // times the collector woke from idleness
+	Late        uint64 `json:"late"`        // delivered after a record with a later time of another worker
+	Quarantined int    `json:"quarantined"` // rings that broke the format
+	Doorbells   uint64 `json:"doorbells"`   // messages from workers
+	Wakes       uint64 `json:"wakes"`       // times the collector woke from idleness
 
-	Workers []WorkerStats // by group, then rank
-	Sinks   []SinkStats   // in the order of the options
+	Workers []WorkerStats `json:"workers"` // by group, then rank
+	Sinks   []SinkStats   `json:"sinks"`   // in the order of the options
 }
 
 // WorkerStats is the account of one rank of one group, over all processes that
 // held it, its captured lines included. The node itself is [NodeGroup],
 // [NodeWorker].
 type WorkerStats struct {
-	Group     string
-	Worker    int
-	PID       int  // of the last process
-	Live      bool // its ring is attached
-	Attempted uint64
-	Delivered uint64
-	Pending   uint64
-	Dropped   map[string]uint64
+	Group     string            `json:"group"`
+	Worker    int               `json:"worker"`
+	PID       int               `json:"pid"`  // of the last process
+	Live      bool              `json:"live"` // its ring is attached
+	Attempted uint64            `json:"attempted"`
+	Delivered uint64            `json:"delivered"`
+	Pending   uint64            `json:"pending"`
+	Dropped   map[string]uint64 `json:"dropped"`
 }
 
 // SinkStats is the account of one sink:
 //
 //	records delivered = Written + Filtered + Pending + the sum of Dropped
 type SinkStats struct {
-	Name      string
-	Written   uint64
-	Filtered  uint64            // below the sink's level, or not let through by its filter
-	Pending   uint64            // in its queue, or in a Write
-	Dropped   map[string]uint64 // by reason, never nil
-	Errors    uint64            // calls that failed
-	LastError string
+	Name      string            `json:"name"`
+	Written   uint64            `json:"written"`
+	Filtered  uint64            `json:"filtered"` // below the sink's level, or not let through by its filter
+	Pending   uint64            `json:"pending"`  // in its queue, or in a Write
+	Dropped   map[string]uint64 `json:"dropped"`  // by reason, never nil
+	Errors    uint64            `json:"errors"`   // calls that failed
+	LastError string            `json:"last_error,omitempty"`
 }
 
 func (s *SinkStats) accounted() uint64 { return s.Written + s.Filtered + sum(s.Dropped) }

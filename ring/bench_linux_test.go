@@ -345,14 +345,46 @@ func startAndClose(b *testing.B, cmd *exec.Cmd, f *os.File) {
 	f.Close()
 }
 
-// BenchmarkProducer is the producer's side alone: nobody reads, and the records
-// are made to fit by starting over.
-func BenchmarkProducer(b *testing.B) {
-	size, _ := ring.Size(1<<19, 1<<16)
-	p := mustProducer(make([]byte, size), ring.ProducerOptions{Policy: ring.OverwriteOldest})
-	defer p.Close()
-	src := make([]byte, 64)
-	b.Run("overwrite/64B", func(b *testing.B) {
+// BenchmarkAlone is what both sides cost without any cache line moving between
+// CPUs: one goroutine writes 64 records of 64 bytes and reads them.
+func BenchmarkAlone(b *testing.B) {
+	size, err := ring.Size(1<<16, 1<<10)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, each := range []string{"batch", "flush each", "release each"} {
+		b.Run(each, func(b *testing.B) {
+			view := make([]byte, size)
+			p := mustProducer(view, ring.ProducerOptions{})
+			defer p.Close()
+			c := mustConsumer(view, ring.ConsumerOptions{})
+			defer c.Close()
+			src := make([]byte, 64)
+			b.ReportAllocs()
+			for i := 0; i < b.N; i += 64 {
+				for range 64 {
+					buf, _ := p.Reserve(64)
+					copy(buf, src)
+					p.Commit(64, 0)
+					if each == "flush each" {
+						p.Flush()
+					}
+				}
+				p.Flush()
+				for r := range c.Batch(0) {
+					src[0] = r.Payload[0]
+					if each == "release each" {
+						c.Release()
+					}
+				}
+				c.Release()
+			}
+		})
+	}
+	b.Run("overwrite", func(b *testing.B) {
+		p := mustProducer(make([]byte, size), ring.ProducerOptions{Policy: ring.OverwriteOldest})
+		defer p.Close()
+		src := make([]byte, 64)
 		for range b.N {
 			buf, _ := p.Reserve(64)
 			copy(buf, src)

@@ -180,7 +180,7 @@ func (c *Consumer) Err() error { return c.err }
 // and wakes it if it waits for that. The records' payloads are no longer valid. Call
 // it once per batch, not once per record: it costs a store-load barrier.
 func (c *Consumer) Release() {
-	if c.pos == c.head || c.closed.Load() || c.fault != nil {
+	if c.pos == c.head || c.check() != nil {
 		return
 	}
 	cp := c.region.cons

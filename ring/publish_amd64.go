@@ -19,5 +19,3 @@ func publish(p *uint64, v uint64) { *p = v }
 // the one reordering amd64 allows, by its store buffer. XCHG on a word of one's
 // own drains the buffer (cheaper than MFENCE, see BenchmarkStoreLoad).
 func storeLoad(own *uint32) { atomic.SwapUint32(own, 0) }
-
-const publishBy = "MOV"

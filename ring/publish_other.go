@@ -15,5 +15,3 @@ func publish(p *uint64, v uint64) { atomic.StoreUint64(p, v) }
 // arm64 an LDAR is not done before an earlier STLR, on amd64 publish is an XCHG
 // in this build.
 func storeLoad(*uint32) {}
-
-const publishBy = "atomic"

@@ -23,7 +23,7 @@ func (p *Producer) TryReserve(n int) ([]byte, error) {
 // no drop: the caller may try again.
 func (p *Producer) ReserveContext(ctx context.Context, n int) ([]byte, error) {
 	err := p.room(n)
-	if errors.Is(err, ErrFull) {
+	if err == p.errFull {
 		err = p.wait(ctx, n)
 	}
 	if err != nil {
@@ -36,7 +36,7 @@ func (p *Producer) ReserveContext(ctx context.Context, n int) ([]byte, error) {
 // os.ErrDeadlineExceeded. The zero time means no deadline.
 func (p *Producer) ReserveDeadline(n int, t time.Time) ([]byte, error) {
 	err := p.room(n)
-	if errors.Is(err, ErrFull) {
+	if err == p.errFull {
 		err = p.waitDeadline(n, t)
 	}
 	if err != nil {
@@ -48,31 +48,36 @@ func (p *Producer) ReserveDeadline(n int, t time.Time) ([]byte, error) {
 // reservePolicy is Reserve off its fast path.
 func (p *Producer) reservePolicy(n int) ([]byte, error) {
 	err := p.room(n)
-	if err == nil {
-		return p.take(n), nil
-	}
-	var corrupt *CorruptError
-	switch {
-	case errors.Is(err, ErrFull) && p.opts.Policy == DropNew:
-		p.Drop(DropFull, 1)
-	case errors.Is(err, ErrFull):
+	if err == p.errFull && p.opts.Policy == Block {
 		var deadline time.Time
 		if p.opts.MaxWait > 0 {
 			deadline = time.Now().Add(p.opts.MaxWait)
 		}
-		if err = p.waitDeadline(n, deadline); err == nil {
-			return p.take(n), nil
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			p.Drop(DropTimeout, 1)
-		}
-	case errors.Is(err, ErrTooLarge):
-		p.Drop(DropTooLarge, 1)
+		err = p.waitDeadline(n, deadline)
 	}
-	if errors.As(err, &corrupt) {
-		p.Drop(DropCorrupt, 1)
+	if err == nil {
+		return p.take(n), nil
+	}
+	if why, ok := p.reason(err); ok {
+		p.Drop(why, 1)
 	}
 	return nil, err
+}
+
+// reason returns what a record refused with err is counted under. Misuse and a
+// closed ring are not counted: no record was attempted.
+func (p *Producer) reason(err error) (Reason, bool) {
+	switch _, corrupt := err.(*CorruptError); {
+	case corrupt:
+		return DropCorrupt, true
+	case err == p.errFull:
+		return DropFull, true
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return DropTimeout, true
+	case errors.Is(err, ErrTooLarge):
+		return DropTooLarge, true
+	}
+	return 0, false
 }
 
 // take hands out n bytes for which there is room.

@@ -78,9 +78,7 @@ func TestSegment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	launch(t, cmd)
 	for want := uint64(1); want <= last; want++ {
 		if err := seqlocktest.Play(v, p, 1, 1, func() bool { return true }); err != nil {
 			t.Fatal(err)

@@ -3,13 +3,9 @@
 package shm
 
 import (
-	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // memoryRoom compares need with what the memory cgroups of this process, and
@@ -139,26 +135,4 @@ func hasWord(list, word string) bool {
 		}
 	}
 	return false
-}
-
-// readNumber reads a file that holds one number. It is not ok if the file is not
-// there or says "max".
-func readNumber(path string) (n uint64, ok bool, err error) {
-	s, err := readProc(path)
-	if err != nil || s == "" {
-		return 0, false, err
-	}
-	n, bad := strconv.ParseUint(strings.TrimSpace(s), 10, 64)
-	return n, bad == nil, nil
-}
-
-// readProc reads a file that the kernel makes up, "" if there is none or it is
-// hidden from us. Other errors, such as a lack of descriptors, are errors: a
-// limit must not be overlooked because of them.
-func readProc(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENODEV) {
-		return "", nil
-	}
-	return string(b), err
 }

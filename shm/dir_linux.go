@@ -121,6 +121,7 @@ func (d *directory) openat(name string, flags int, mode uint32) (*os.File, error
 	for {
 		fd, err := unix.Openat(int(d.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, mode)
 		if err == nil {
+			unix.SetNonblock(fd, false) // or package os would hand it to the poller
 			return os.NewFile(uintptr(fd), d.path+"/"+name), nil
 		}
 		if err != unix.EINTR {

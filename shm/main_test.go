@@ -8,7 +8,12 @@ import (
 	"shmkit/internal/proctest"
 )
 
-func TestMain(m *testing.M) { proctest.Main(m) }
+func TestMain(m *testing.M) {
+	// Under the race detector every process sleeps a second before it exits,
+	// which is for its own reports and would be most of the time taken here.
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	proctest.Main(m)
+}
 
 // must fails the test on an error.
 func must[T any](v T, err error) func(testing.TB) T {

@@ -76,13 +76,10 @@ func hugeBytes(mapping []byte, p pages) int {
 	if p.hugetlb {
 		return len(mapping)
 	}
-	b, err := os.ReadFile("/proc/self/smaps")
-	if err != nil {
-		return 0
-	}
+	b, _ := readProc("/proc/self/smaps")
 	at := fmt.Sprintf("%x-", spanOf(mapping).lo)
 	found := false
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(b) {
 		if !found {
 			found = strings.HasPrefix(line, at)
 			continue

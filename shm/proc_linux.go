@@ -4,8 +4,12 @@ package shm
 
 import (
 	"encoding/hex"
+	"errors"
+	"io/fs"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // readMeminfo reads /proc/meminfo, in bytes where the kernel speaks of kB.
@@ -63,4 +67,49 @@ func startTime() uint64 {
 		}
 	}
 	return 0
+}
+
+// readNumber reads a file that holds one number. It is not ok if the file is not
+// there or says "max".
+func readNumber(path string) (n uint64, ok bool, err error) {
+	s, err := readProc(path)
+	if err != nil || s == "" {
+		return 0, false, err
+	}
+	n, bad := strconv.ParseUint(strings.TrimSpace(s), 10, 64)
+	return n, bad == nil, nil
+}
+
+// readProc reads a file that the kernel makes up, "" if there is none or it is
+// hidden from us. Other errors, such as a lack of descriptors, are errors: a
+// limit must not be overlooked because of them.
+func readProc(path string) (string, error) {
+	s, err := readAll(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.ENODEV) {
+		return "", nil
+	}
+	return s, err
+}
+
+// readAll is os.ReadFile without the poller: starting that at the descriptor
+// limit ends the process.
+func readAll(path string) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	var b []byte
+	for chunk := make([]byte, 8<<10); ; {
+		n, err := unix.Read(fd, chunk)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return "", &fs.PathError{Op: "read", Path: path, Err: err}
+		case n == 0:
+			return string(b), nil
+		default:
+			b = append(b, chunk[:n]...)
+		}
+	}
 }

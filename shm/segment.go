@@ -242,7 +242,8 @@ func (s *Segment) unmap() error {
 	if s.claim != nil {
 		errs = append(errs, s.claim.withdraw())
 	}
-	errs = append(errs, s.mapping.Unmap())
+	m := s.mapping // Unmap clears its receiver, which others may be looking at
+	errs = append(errs, m.Unmap())
 	release()
 	if s.file != nil {
 		errs = append(errs, s.file.Close())

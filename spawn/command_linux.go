@@ -44,8 +44,17 @@ func findCommand(name, dir string, env []string) (string, error) {
 	if found != nil {
 		return "", &CommandError{name, found}
 	}
-	return "", &CommandError{name, fmt.Errorf("command not found in PATH=%s: check its name, install it, or give its path: %w", path, exec.ErrNotFound)}
+	return "", &CommandError{name, explained{"command not found in PATH=" + path + ": check its name, install it, or give its path", []error{exec.ErrNotFound}}}
 }
+
+// explained is an error whose text stands for those it wraps.
+type explained struct {
+	text   string
+	causes []error
+}
+
+func (e explained) Error() string   { return e.text }
+func (e explained) Unwrap() []error { return e.causes }
 
 // inDir returns where a process in dir finds file.
 func inDir(dir, file string) string {
@@ -71,11 +80,11 @@ func explainPath(err error, dir, file string) error {
 	path := inDir(dir, file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return fmt.Errorf("command not found: there is no file %s: check the path: %w: %w", path, exec.ErrNotFound, err)
+		return explained{"command not found: there is no file " + path + ": check the path", []error{exec.ErrNotFound, err}}
 	case errors.Is(err, syscall.EISDIR):
-		return fmt.Errorf("%s is a directory: give the path of a program: %w", path, err)
+		return explained{path + " is a directory: give the path of a program", []error{err}}
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s is not executable for uid %d: chmod +x it: %w", path, os.Geteuid(), err)
+		return explained{fmt.Sprintf("%s is not executable for uid %d: chmod +x it", path, os.Geteuid()), []error{err}}
 	}
 	return fmt.Errorf("%s: %w", path, err)
 }

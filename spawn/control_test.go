@@ -488,7 +488,7 @@ func TestChildContext(t *testing.T) {
 				t.Errorf("%s: %q", key, got)
 			}
 		}
-		must(t, g.Signal(sig))
+		must(t, g.all()[1].signal(sig))
 		g.Wait()
 		if x := g.Exits(); x[0].Code != 0 || x[1].Signal != sig {
 			t.Errorf("%v", x)

@@ -143,7 +143,7 @@ type Spec struct {
 	StopTimeout time.Duration
 
 	// Stdin is the standard input of every worker; they share it, and it stays the
-	// caller's. Default: the null device.
+	// caller's. It is made blocking. Default: the null device.
 	Stdin *os.File
 }
 

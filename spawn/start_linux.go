@@ -85,11 +85,10 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		files: []uintptr{s.null.Fd()},
 	}
 	if p.stdin != nil {
-		fds, err := rawFDs([]*os.File{p.stdin})
-		if err != nil {
-			return nil, &SpecError{"Spec.Stdin", err}
+		// Fd makes it blocking, as programs expect their input to be.
+		if job.files[0] = p.stdin.Fd(); job.files[0] == ^uintptr(0) {
+			return nil, &SpecError{"Spec.Stdin", os.ErrClosed}
 		}
-		job.files[0] = uintptr(fds[0])
 	}
 	for range w.out {
 		var ends [2]int

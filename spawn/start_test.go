@@ -314,6 +314,58 @@ func TestStartIsAllOrNothing(t *testing.T) {
 	eventually(t, "as many descriptors as before", func() bool { return openFDs(t) <= before })
 }
 
+// An eventLease writes down what happens to it.
+type eventLease struct {
+	mu     sync.Mutex
+	events []string
+}
+
+func (l *eventLease) add(e string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = append(l.events, e)
+}
+
+func (l *eventLease) Close() error { l.add("close"); return errors.New("lease is unhappy") }
+func (l *eventLease) Message(p []byte, files []*os.File) {
+	l.add("message " + string(p))
+}
+func (l *eventLease) Started(pid int, _ func([]byte, ...*os.File) error) { l.add("started") }
+func (l *eventLease) Output(stream string, line []byte, continued bool) {
+	l.add(fmt.Sprintf("%s %s %v", stream, line, continued))
+}
+
+var eventful = workerFunc("eventful", func(c *Child) {
+	fmt.Println("a line")
+	c.Send("r", []byte("last words"))
+	fmt.Print("unterminated")
+	syscall.Kill(os.Getpid(), syscall.SIGKILL)
+})
+
+// A lease hears of the start first, then of every line and message, up to the last,
+// and is closed then, once; the account of the exit comes after that, and Wait
+// returns at the very end, with the error of the lease.
+func TestLeaseOrder(t *testing.T) {
+	l := &eventLease{}
+	s := newServer(t, Options{
+		Resources: map[string]Resource{"r": fakeResource{func(int) ([]*os.File, []string, io.Closer, error) { return nil, nil, l, nil }}},
+		Exit:      func(x Exit) { l.add("exit " + x.Cause()) },
+	})
+	err := start(t, s, Spec{Func: eventful, Workers: 1}).Wait()
+	var ee *ExitError
+	if !errors.As(err, &ee) || !strings.Contains(err.Error(), `close resource "r": lease is unhappy`) {
+		t.Errorf("Wait: %v", err)
+	}
+	e := l.events
+	if len(e) != 6 || e[0] != "started" || e[4] != "close" || e[5] != "exit killed by signal 9 (SIGKILL)" {
+		t.Fatalf("events: %q", e)
+	}
+	slices.Sort(e[1:4])
+	if want := []string{"message last words", "stdout a line false", "stdout unterminated false"}; !slices.Equal(e[1:4], want) {
+		t.Errorf("events: %q, want %q", e[1:4], want)
+	}
+}
+
 // A Start can be cancelled, and Close ends one that is under way.
 func TestStartInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -168,7 +168,7 @@ func (w *worker) reap(lost bool) Exit {
 		Message:    w.message,
 		UserTime:   time.Duration(ru.Utime.Nano()),
 		SystemTime: time.Duration(ru.Stime.Nano()),
-		MaxRSS:     ru.Maxrss << 10,
+		MaxRSS:     int64(ru.Maxrss) << 10,
 		Started:    w.started,
 		Ended:      time.Now(),
 	}

@@ -34,11 +34,13 @@ func newRunCommand() *cobra.Command {
 
 Each copy finds in its environment SHMKIT_RUN (the name of the run),
 SHMKIT_RANK (0 … N-1) and SHMKIT_SIZE (N). "shmkit config get KEY" inside it
-prints the current value of a configuration key.
+prints the current value of a configuration key: where shmkit is not in PATH,
+its folder is added at the end. Standard input is empty. Python is told not to
+buffer its output (PYTHONUNBUFFERED).
 
 Every line of standard output becomes a log record of level INFO, every line of
 standard error one of level WARN, with the rank and the stream it came from.
-Lines longer than 64 KiB are split and marked. Standard input is empty.
+Lines longer than 64 KiB are split and marked.
 
 SINK says where the records go, and may be given several times:
   console      standard output (the default); shmkit's own errors go to
@@ -53,7 +55,10 @@ ones win), then the assignments of --set. VALUE is JSON, or else a string.
 
 SIGINT and SIGTERM stop the workers: SIGTERM to each, SIGKILL to those that are
 still there after the stop timeout; a second SIGINT kills at once. Then what
-they wrote is drained and flushed. A failing worker does not stop the others.
+they wrote is drained and flushed; an interrupt during that gives it up. When
+nobody reads standard output any more, the workers are stopped, too. A failing
+worker does not stop the others.
+
 The exit code is 0, or that of the worst worker (128+signal), or 1 if records
 could not be written.`,
 		Example: `  shmkit run -n 4 -- python3 job.py --input data

@@ -85,7 +85,7 @@ func (p *Process) Goto(trace Trace, i int) bool {
 	// The first step is a step: a breakpoint under the helper's feet, where Begin
 	// stopped, would be one visit too many.
 	p.resume(unix.PTRACE_SINGLESTEP)
-	if sig := p.wait(); sig != unix.SIGTRAP {
+	if sig := p.waitStep(); sig != unix.SIGTRAP {
 		p.fail(fmt.Errorf("stepper: signal %v instead of the first step", sig))
 		return false
 	}
@@ -124,7 +124,7 @@ func (p *Process) Goto(trace Trace, i int) bool {
 				return true
 			}
 			p.resume(unix.PTRACE_SINGLESTEP)
-			if sig := p.wait(); sig != unix.SIGTRAP {
+			if sig := p.waitStep(); sig != unix.SIGTRAP {
 				p.deliver = sig
 			}
 			poke(trap)

@@ -135,7 +135,7 @@ func (p *Process) Steps() iter.Seq[int] {
 				return
 			}
 			p.resume(unix.PTRACE_SINGLESTEP)
-			switch sig := p.wait(); {
+			switch sig := p.waitStep(); {
 			case p.ended:
 				return
 			case sig == markEnd:
@@ -230,23 +230,45 @@ func (p *Process) resume(request int) {
 
 // wait returns the signal that the helper stopped by, or 0 when it has ended.
 func (p *Process) wait() unix.Signal {
-	for !p.ended {
+	for {
 		var status unix.WaitStatus
 		_, err := unix.Wait4(p.pid, &status, unix.WALL, nil)
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			p.fail(fmt.Errorf("stepper: wait for the helper: %w", err))
-		case status.Stopped():
-			return status.StopSignal()
-		case status.Signaled():
-			p.ended = true
-			p.err = fmt.Errorf("stepper: the helper was killed by %v (or took more than %v)", status.Signal(), patience)
-		case status.Exited():
-			p.ended = true
-			if code := status.ExitStatus(); code != 0 {
-				p.err = fmt.Errorf("stepper: the helper exited with code %d", code)
-			}
+		if err != unix.EINTR {
+			return p.stopped(status, err)
+		}
+	}
+}
+
+// waitStep is wait after a single step. One instruction does not take long enough
+// to tell the Go scheduler that the thread blocks, which would cost more than the
+// step.
+func (p *Process) waitStep() unix.Signal {
+	for {
+		var status unix.WaitStatus
+		_, _, errno := unix.RawSyscall6(unix.SYS_WAIT4, uintptr(p.pid), uintptr(unsafe.Pointer(&status)), unix.WALL, 0, 0, 0)
+		if errno == 0 {
+			return p.stopped(status, nil)
+		}
+		if errno != unix.EINTR {
+			return p.stopped(status, errno)
+		}
+	}
+}
+
+// stopped takes what a wait returned.
+func (p *Process) stopped(status unix.WaitStatus, err error) unix.Signal {
+	switch {
+	case err != nil:
+		p.fail(fmt.Errorf("stepper: wait for the helper: %w", err))
+	case status.Stopped():
+		return status.StopSignal()
+	case status.Signaled():
+		p.ended = true
+		p.err = fmt.Errorf("stepper: the helper was killed by %v (or took more than %v)", status.Signal(), patience)
+	case status.Exited():
+		p.ended = true
+		if code := status.ExitStatus(); code != 0 {
+			p.err = fmt.Errorf("stepper: the helper exited with code %d", code)
 		}
 	}
 	return 0

@@ -169,7 +169,7 @@ var attachCases = []Case{
 		b := &bell{}
 		r := e.ring(1024, 100, ring.ProducerOptions{Waiter: b})
 		if !r.c.Sleep() {
-			return errors.New("Sleep refused on an empty ring")
+			return errors.New("an empty ring refused Sleep")
 		}
 		r.p.Reserve(0)
 		r.p.Commit(0, 1)
@@ -265,7 +265,7 @@ var errorCases = []Case{
 		}
 		for range 2 {
 			if err := r.p.Close(); err != nil {
-				return fmt.Errorf("Close: %w", err)
+				return fmt.Errorf("at Close: %w", err)
 			}
 		}
 		r.p.Commit(8, 1)
@@ -289,7 +289,7 @@ var errorCases = []Case{
 		}
 		for range 2 {
 			if err := r.c.Close(); err != nil {
-				return fmt.Errorf("Close: %w", err)
+				return fmt.Errorf("at Close: %w", err)
 			}
 		}
 		r.c.Release()

@@ -138,10 +138,10 @@ func (r *pair) quarantined(word string) error {
 		_, ok, err := r.c.Next()
 		var first *ring.CorruptError
 		if ok || !errors.As(err, &first) || first.Word != word || first.Peer == "" || first.Ring == "" {
-			return fmt.Errorf("Next returned %v, %v", ok, err)
+			return fmt.Errorf("from Next came %v, %v", ok, err)
 		}
 		for range r.c.Batch(0) {
-			return errors.New("Batch yielded a record")
+			return errors.New("a record came from Batch")
 		}
 		err1 := r.c.Err()
 		_, _, err2 := r.c.Next()

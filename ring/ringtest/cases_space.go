@@ -168,7 +168,7 @@ var countCases = []Case{
 				return fmt.Errorf("after %d attempts the producer counts %+v", attempted, ps)
 			}
 			if p := r.c.Pending(); uint64(p) != cs.Pending {
-				return fmt.Errorf("Pending is %d, the counts say %d", p, cs.Pending)
+				return fmt.Errorf("by Pending there are %d, by the counts %d", p, cs.Pending)
 			}
 		}
 		return nil

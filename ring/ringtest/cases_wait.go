@@ -57,7 +57,7 @@ var waitCases = []Case{
 		r := e.ring(4096, 56, ring.ProducerOptions{Waiter: b})
 		for sleep := 1; sleep <= 20; sleep++ {
 			if !r.c.Sleep() {
-				return errors.New("Sleep refused on an empty ring")
+				return errors.New("an empty ring refused Sleep")
 			}
 			if err := r.p.Flush(); err != nil {
 				return err
@@ -104,7 +104,7 @@ var waitCases = []Case{
 			return err
 		}
 		if r.c.Sleep() {
-			return errors.New("Sleep returned true with a record there")
+			return errors.New("with a record there, Sleep returned true")
 		}
 		if err := r.p.Write(1, nil); err != nil {
 			return err

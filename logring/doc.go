@@ -1,0 +1,90 @@
+// Package logring collects the logs of many processes and loses nothing, even
+// to kill -9.
+//
+// In the node process:
+//
+//	file, err := logring.OpenJSON("run.jsonl")
+//	c, err := logring.NewCollector(logring.CollectorOptions{Sinks: []logring.Sink{file}})
+//	files, words, lease, err := c.Donate("count", rank, size) // for a worker to inherit
+//	…
+//	err = c.Close(ctx)
+//
+// In the worker:
+//
+//	w, err := logring.Attach(files, words, bell)
+//	log := slog.New(w.Handler(nil))
+//	log.Info("indexed", "path", path, "lines", n)
+//
+// gives in run.jsonl
+//
+//	{"time":"2025-01-02T15:04:05.123456789+01:00","level":"INFO","msg":"indexed","group":"count","worker":3,"pid":4711,"path":"a.go","lines":120}
+//
+// A log call encodes the record in binary into shared memory and returns: no
+// system call, no allocation for scalar attributes, no text. Text is made in
+// the node, by one goroutine per sink.
+//
+// # Guarantees
+//
+//  1. A record whose log call returned is delivered once, even if the worker is
+//     killed in the next instruction. The node owns the memory that it is in.
+//  2. The records of one goroutine, and of one worker, keep their order. Those of
+//     several workers are merged by time within a window of 1 ms.
+//  3. attempted = delivered + dropped + pending, exactly, for the total, each
+//     worker and each sink, at any time ([Stats]). Nothing is dropped without a
+//     reason that is counted.
+//  4. Who logged is known from the ring that a record came by, not from what it
+//     says; its attributes cannot take the keys that tell.
+//  5. A record is one line: control characters, escape sequences, line separators,
+//     bidirectional overrides and invalid UTF-8 are escaped in every text output.
+//  6. A worker that breaks the format loses its own ring, and nothing else.
+//  7. A sink that fails or stands still costs the others nothing while its queue
+//     lasts, and little afterwards.
+//  8. A level set in the node acts on the next log call of every worker.
+//  9. An idle collector does not run. A worker rings its bell at most once each
+//     time that the collector has fallen asleep.
+//
+// What can be lost, counted: a record that finds the ring full for 10 seconds
+// (or at once, with [DropNew]), what a worker wrote behind a place where it broke
+// the format, and what a sink refused. What cannot be kept: records in the memory
+// of a node process that is itself killed.
+//
+// # Where the others stand
+//
+// The handler is slog's, and passes testing/slogtest through the ring and back. Any
+// slog.Handler can be a sink ([FromHandler]). [Console], [Text], [JSON], files
+// ([OpenJSON], [OpenText]) and databases ([SQL]) are built in; a [Sink] of one's own
+// has three methods.
+//
+// # The record
+//
+// The ring is described in package ring. A log record is a ring record with tag
+// 1. All numbers are little-endian; nothing is padded.
+//
+//	offset  type  field
+//	0       i64   time, nanoseconds since 1970-01-01 UTC
+//	8       i32   level as in log/slog: DEBUG -4, INFO 0, WARN 4, ERROR 8
+//	12      u16   flags: 1 no time, 2 source position follows, 4 line goes on
+//	14      u16   0
+//	16      u32   bytes that did not fit into the record and were cut
+//	20      u32   n, the length of the message
+//	24            source position, if flagged: u32 line, u16 f, u16 g,
+//	              f bytes of file name, g bytes of function name
+//	              attributes, one after the other
+//	              message: the last n bytes of the record
+//
+//	attribute: u8 kind, u16 k, k bytes of key, value
+//	kind  value
+//	1     string: u32 length, bytes (meant to be UTF-8)
+//	2     i64
+//	3     u64
+//	4     float: u64 IEEE 754 bits
+//	5     bool: u8 0 or 1
+//	6     duration: i64 nanoseconds
+//	7     time: i64 seconds since 1970 UTC, u32 nanoseconds, i32 zone offset in seconds
+//	8     group, no value: its members follow as attributes, then the byte 0
+//	9     JSON: u32 length, one JSON value
+//
+// At most 32 groups are open at once. The level word is an i32 at offset 192 of the
+// ring's first page; a worker logs records at or above it. Format 1 is what the
+// word "logring=1" stands for; a build that reads another one refuses to attach.
+package logring
