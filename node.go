@@ -143,7 +143,7 @@ func (n *Node) workerEnded(e Exit) {
 // Start starts s.Workers processes and returns when all of them run. If one
 // cannot be started, those already running are stopped and the error says why.
 func (n *Node) Start(s Spec) (*Group, error) {
-	if s.StopTimeout <= 0 {
+	if s.StopTimeout == 0 {
 		s.StopTimeout = n.opts.StopTimeout
 	}
 	if s.Func != "" {
@@ -174,12 +174,17 @@ func (n *Node) Flush(ctx context.Context) error { return n.logs.Flush(ctx) }
 // after their StopTimeout or when ctx ends, and returns when all have ended.
 func (n *Node) Stop(ctx context.Context) error { return n.server.Stop(ctx) }
 
-// Close stops the workers that still run, drains and writes what they left,
-// closes the sinks, and removes everything the run had outside this process. It
-// is idempotent; later calls return the first one's error.
-func (n *Node) Close() error {
+// Close is [Node.Shutdown] without a bound: it waits for the workers' StopTimeout
+// and for the sinks as long as they take.
+func (n *Node) Close() error { return n.Shutdown(context.Background()) }
+
+// Shutdown stops the workers that still run, drains and writes what they left,
+// closes the sinks, and removes everything the run had outside this process. When
+// ctx ends first, workers are killed at once and what is not written by then is
+// given up and counted; everything is removed all the same. It is idempotent; later
+// calls return the first one's error.
+func (n *Node) Shutdown(ctx context.Context) error {
 	n.closeOnce.Do(func() {
-		ctx := context.Background()
 		var errs []error
 		if n.control != nil {
 			errs = append(errs, n.control.Close())

@@ -21,16 +21,26 @@ const (
 	batchBytes   = 256 << 10
 )
 
-var batches = sync.Pool{New: func() any {
-	return &batch{recs: make([]Record, 0, batchRecords), buf: make([]byte, 0, batchBytes)}
-}}
+// batches keeps full-sized ones. A small one is made to measure, since many of them
+// may wait for a sink that stands still.
+var batches = sync.Pool{New: func() any { return makeBatch(batchRecords, batchBytes) }}
 
-func newBatch() *batch { return batches.Get().(*batch) }
+func makeBatch(records, bytes int) *batch {
+	return &batch{recs: make([]Record, 0, records), buf: make([]byte, 0, bytes)}
+}
+
+// newBatch returns a batch for about so many records and bytes.
+func newBatch(records, bytes int) *batch {
+	if records >= batchRecords/2 || bytes >= batchBytes/2 {
+		return batches.Get().(*batch)
+	}
+	return makeBatch(max(records, 1), bytes)
+}
 
 // fits reports whether a payload of n bytes may still be added. A batch takes at
 // least one, whatever its size.
 func (b *batch) fits(n int) bool {
-	return len(b.recs) == 0 || len(b.recs) < batchRecords && len(b.buf)+n <= cap(b.buf)
+	return len(b.recs) == 0 || len(b.recs) < cap(b.recs) && len(b.buf)+n <= cap(b.buf)
 }
 
 // add appends a record, copying its payload, which has been checked.
@@ -53,17 +63,17 @@ func (b *batch) add(payload []byte, from *tally, pid int, stream string) {
 	r.from = from
 }
 
-// size is what the batch counts for in a queue: its memory.
-func (b *batch) size() int { return len(b.buf) + len(b.recs)*recordSize }
+// size is the memory of the batch, which is what it counts for in a queue.
+func (b *batch) size() int { return cap(b.buf) + cap(b.recs)*recordSize }
 
 // done gives the batch back once all sinks have.
 func (b *batch) done() {
 	if b.refs.Add(-1) > 0 {
 		return
 	}
-	clear(b.recs)
-	b.recs, b.buf = b.recs[:0], b.buf[:0]
-	if cap(b.buf) == batchBytes {
+	if cap(b.recs) == batchRecords && cap(b.buf) == batchBytes {
+		clear(b.recs)
+		b.recs, b.buf = b.recs[:0], b.buf[:0]
 		batches.Put(b)
 	}
 }

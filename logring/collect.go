@@ -117,7 +117,7 @@ func (k *collection) emit(s *source, e *entry) {
 		k.hand()
 	}
 	if k.out == nil {
-		k.out = newBatch()
+		k.out = newBatch(k.m.count, k.m.bytes)
 	}
 	k.out.add(s.buf[e.off:e.off+e.size], e.from, e.pid, e.stream)
 }

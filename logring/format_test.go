@@ -140,7 +140,7 @@ func TestSameAsSlog(t *testing.T) {
 	cyclic.Next = cyclic
 	for name, args := range map[string][]any{
 		"scalars":     {"s", "x", "i", -5, "u", uint64(math.MaxUint64), "f", 1.5, "b", true, "d", 3 * time.Second},
-		"floats":      {"a", 0.1, "b", 1e21, "c", 1e-7, "d", -0.0, "e", math.Copysign(0, -1), "f", 123456789.0, "g", math.MaxFloat64, "h", math.SmallestNonzeroFloat64, "i", 1e20, "j", float32(0.1)},
+		"floats":      {"a", 0.1, "b", 1e21, "c", 1e-7, "e", math.Copysign(0, -1), "f", 123456789.0, "g", math.MaxFloat64, "h", math.SmallestNonzeroFloat64, "i", 1e20, "j", float32(0.1)},
 		"time":        {"t", time.Date(2024, 2, 29, 12, 0, 0, 120, time.FixedZone("X", -5*3600)), "z", time.Unix(0, 0).UTC(), "zero", time.Time{}},
 		"nil":         {"n", nil, "p", (*int)(nil), "e", error(nil)},
 		"errors":      {"e", errors.New("bad \"thing\""), "m", marshErr{}},

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -133,7 +133,7 @@ type pipe struct {
 	got    [][]byte
 }
 
-func (p *pipe) level() slog.Level { return slog.LevelDebug - 4 }
+func (p *pipe) level() slog.Level { return math.MinInt32 }
 func (p *pipe) maxRecord() int {
 	if p.max == 0 {
 		return defaultMaxRecord
@@ -154,11 +154,9 @@ func (p *pipe) record(t testing.TB, i int) Record {
 	if _, err := parse(tagRecord, p.got[i]); err != nil {
 		t.Fatalf("the encoder wrote what the decoder refuses: %v", err)
 	}
-	b := newBatch()
+	b := newBatch(1, 1<<10)
 	b.add(p.got[i], &tally{who: who{"g", 3}}, 7, "")
 	return b.recs[0]
 }
 
 func jsonLine(r Record) string { return string((&jsonFormat{}).append(nil, &r)) }
-
-var discard = io.Discard

@@ -40,7 +40,8 @@ type source struct {
 type merger struct {
 	window int64     // ns
 	heap   []*source // those with entries, the earliest head first
-	bytes  int       // of all payloads held
+	count  int       // entries held
+	bytes  int       // of their payloads
 	newest int64     // largest key released
 	late   uint64    // entries released after one with a larger key
 }
@@ -65,6 +66,7 @@ func (m *merger) enqueue(s *source, e entry, wall int64) {
 	s.last = e.key
 	e.off = len(s.buf) - e.size
 	m.bytes += e.size
+	m.count++
 	s.q = append(s.q, e)
 	if s.at == 0 {
 		m.heap = append(m.heap, s)
@@ -145,6 +147,7 @@ func (m *merger) wait(now int64) (time.Duration, bool) {
 // pop removes the head of the earliest source.
 func (m *merger) pop(s *source) {
 	m.bytes -= s.q[s.head].size
+	m.count--
 	s.q[s.head] = entry{}
 	s.head++
 	if s.head < len(s.q) {

@@ -30,7 +30,7 @@ func numbered(t testing.TB, from, n int) (recs []Record) {
 func feed(t testing.TB, r *runner, batches int) (records int) {
 	t.Helper()
 	for range batches {
-		b := newBatch()
+		b := newBatch(10, 10<<10)
 		for j := range 10 {
 			p := &pipe{}
 			slog.New(newHandler(p, nil)).Info(fmt.Sprintf("message %d", records+j), "n", records+j)
@@ -153,7 +153,7 @@ func TestWriteFaults(t *testing.T) {
 func TestSinkPanicIsItsOwn(t *testing.T) {
 	f := &faulty{panic: true, fails: func(call int) bool { return call == 1 }}
 	r := startRunner(&lineSink{name: "p", format: &jsonFormat{}, to: f}, nil)
-	b := newBatch()
+	b := newBatch(1, 1<<10)
 	b.recs = append(b.recs, numbered(t, 0, 10)...)
 	b.refs.Store(1)
 	r.push(b)
@@ -221,6 +221,39 @@ func TestStalledSink(t *testing.T) {
 	}
 	if a.Written+a.Dropped[DropStalled] != n+1 || s.Sinks[1].Written != n+1 || s.Delivered != n+1 {
 		t.Errorf("account: %+v", s)
+	}
+}
+
+// What waits for a sink that stands still takes no more memory than its queue may,
+// also when it comes in drops. Shown to fail with batches of one size.
+func TestQueueIsBounded(t *testing.T) {
+	g := newGate()
+	g.mu.Lock()
+	const limit = 64 << 10
+	c := newCollector(t, CollectorOptions{Sinks: []Sink{With(g, SinkOptions{Queue: limit, Stall: -1})}})
+	l := slog.New(c.Handler())
+	for i := range 1000 {
+		l.Info("drop", "i", i)
+		for c.Stats().Delivered <= uint64(i) {
+			c.wakeUp()
+			time.Sleep(20 * time.Microsecond)
+		}
+	}
+	r := c.sinks[0]
+	r.mu.Lock()
+	bytes, records := 0, 0
+	for _, q := range r.queue {
+		bytes += cap(q.b.buf) + cap(q.b.recs)*recordSize
+		records += len(q.b.recs)
+	}
+	r.mu.Unlock()
+	if bytes > limit || records < limit/recordSize/4 {
+		t.Errorf("%d records wait in %d bytes, the limit is %d", records, bytes, limit)
+	}
+	g.mu.Unlock()
+	c.Close(t.Context())
+	if s := c.Stats().Sinks[0]; s.accounted() != 1000 || s.Dropped[DropStalled] == 0 {
+		t.Errorf("%+v", s)
 	}
 }
 

@@ -139,7 +139,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		batch := newBatch()
+		batch := newBatch(1, 1<<10)
 		batch.add(b, &tally{who: who{"g", 1}}, 2, "stderr")
 		checkLines(t, batch.recs[0])
 		if h := slog.NewJSONHandler(io.Discard, nil); FromHandler(h).Write(batch.recs) != nil {

@@ -1,14 +1,16 @@
 package ring_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -96,9 +98,7 @@ func throughput(b *testing.B, n, flushEvery int, consumer string) {
 	f := memfd(b, size)
 	cmd := proctest.Command(b, "sink", fmt.Sprint(size), consumer)
 	cmd.ExtraFiles = []*os.File{f}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
+	begin(b, cmd)
 	p := mustProducer(mapped(b, f, size), ring.ProducerOptions{Waiter: shm.Futex{}})
 	defer p.Close()
 	src := make([]byte, n)
@@ -221,9 +221,7 @@ func pingPong(b *testing.B, how string) {
 	there, back := memfd(b, size), memfd(b, size)
 	cmd := proctest.Command(b, "echo", fmt.Sprint(size), how)
 	cmd.ExtraFiles = []*os.File{there, back}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
+	begin(b, cmd)
 	p := mustProducer(mapped(b, there, size), ring.ProducerOptions{Waiter: shm.Futex{}})
 	defer p.Close()
 	c := mustConsumer(mapped(b, back, size), ring.ConsumerOptions{Waiter: shm.Futex{}, Spin: -1})
@@ -323,7 +321,8 @@ func BenchmarkUnixSocket(b *testing.B) {
 	theirs := os.NewFile(uintptr(fds[1]), "socket")
 	cmd := proctest.Command(b, "socket-echo")
 	cmd.ExtraFiles = []*os.File{theirs}
-	startAndClose(b, cmd, theirs)
+	begin(b, cmd)
+	theirs.Close()
 	conn := connOf(uintptr(fds[0]))
 	buf := make([]byte, 64)
 	roundTrips(b, false, func() {
@@ -338,11 +337,63 @@ func BenchmarkUnixSocket(b *testing.B) {
 	cmd.Wait()
 }
 
-func startAndClose(b *testing.B, cmd *exec.Cmd, f *os.File) {
-	if err := cmd.Start(); err != nil {
+// A timed reader parks for each record and reports how long ago it was written.
+var _ = proctest.Helper("timed", func(args []string) {
+	c := mustConsumer(attachTo(3, args[0]), ring.ConsumerOptions{Waiter: shm.Futex{}, Spin: -1})
+	var took []time.Duration
+	for {
+		if err := c.Wait(context.Background()); err != nil {
+			die("%v", err)
+		}
+		now := time.Now().UnixNano()
+		for r := range c.Batch(0) {
+			if r.Tag == stop {
+				slices.Sort(took)
+				fmt.Fprintln(os.Stdout, took[len(took)/2].Nanoseconds(), took[len(took)*99/100].Nanoseconds())
+				return
+			}
+			took = append(took, time.Duration(now-int64(binary.LittleEndian.Uint64(r.Payload))))
+		}
+		c.Release()
+	}
+})
+
+// BenchmarkWake is the way from Commit to a reader that was parked: one way, by
+// the clock that both processes share.
+func BenchmarkWake(b *testing.B) {
+	size, err := ring.Size(1<<16, 1<<10)
+	if err != nil {
 		b.Fatal(err)
 	}
-	f.Close()
+	f := memfd(b, size)
+	view := mapped(b, f, size)
+	cmd := proctest.Command(b, "timed", fmt.Sprint(size))
+	cmd.ExtraFiles = []*os.File{f}
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	begin(b, cmd)
+	p := mustProducer(view, ring.ProducerOptions{Waiter: shm.Futex{}})
+	defer p.Close()
+	var stamp [64]byte
+	for range b.N + 1 {
+		for atomic.LoadUint64(at(view, 128))%2 == 0 { // not asleep yet
+			runtime.Gosched()
+		}
+		for start := time.Now(); time.Since(start) < 30*time.Microsecond; { // and into the kernel
+		}
+		binary.LittleEndian.PutUint64(stamp[:], uint64(time.Now().UnixNano()))
+		if err := p.Write(0, stamp[:]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	p.Write(stop, nil)
+	if err := cmd.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	var p50, p99 float64
+	fmt.Sscan(out.String(), &p50, &p99)
+	b.ReportMetric(p50, "p50-ns")
+	b.ReportMetric(p99, "p99-ns")
 }
 
 // BenchmarkAlone is what both sides cost without any cache line moving between

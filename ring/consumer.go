@@ -86,37 +86,6 @@ func NewConsumer(view []byte, o ConsumerOptions) (*Consumer, error) {
 	return c, nil
 }
 
-// resume reads back what the last consumer left.
-func (c *Consumer) resume() error {
-	cp, pr := c.region.cons, c.region.prod
-	// Own words, but of another process: loaded once, then checked.
-	head := atomic.LoadUint64(&cp.head)
-	tail := atomic.LoadUint64(&pr.tail)
-	c.pos, c.limit, c.seen, c.head = head, head, head, head
-	if head%align != 0 {
-		return c.corrupt("consumer", "head", head, floor(tail, c.region.capacity), tail)
-	}
-	if err := c.bound(tail); err != nil {
-		return err
-	}
-	// Release stores its note before the head. A consumer that died in between
-	// has left the note ahead of it: its release is done here.
-	done, ok := cp.delivered.load()
-	if !ok || done.pos%align != 0 || done.pos-head > tail-head {
-		return c.corrupt("consumer", "delivered", done.pos, head, tail)
-	}
-	c.pos, c.limit, c.held, c.head = done.pos, done.pos, done.pos, done.pos
-	c.next, c.lost = done.records, done.lost
-	publish(&cp.head, c.head) // as in Release
-	c.asleep = atomic.LoadUint32(&cp.asleep)
-	if c.asleep%2 == 1 { // died asleep
-		c.asleep++
-		atomic.StoreUint32(&cp.asleep, c.asleep)
-	}
-	c.wakes = atomic.LoadUint64(&cp.wakes)
-	return nil
-}
-
 // Next returns the next record, or false if there is none now. It never waits.
 // The record is valid until Release.
 //

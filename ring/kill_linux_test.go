@@ -249,9 +249,7 @@ func TestKillNoticesPlantedBugs(t *testing.T) {
 		// The one that notices writes to its standard error, which is not a failure here.
 		cmd := proctest.Command(t, good, j.args()...)
 		cmd.ExtraFiles, cmd.Stderr = []*os.File{f}, nil
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		begin(t, cmd)
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -260,9 +258,7 @@ func TestKillNoticesPlantedBugs(t *testing.T) {
 			b := proctest.Command(t, bad, jb.args()...)
 			b.ExtraFiles = []*os.File{f}
 			b.Stderr = nil
-			if err := b.Start(); err != nil {
-				t.Fatal(err)
-			}
+			begin(t, b)
 			time.Sleep(time.Duration(5+rand.IntN(10)) * time.Millisecond)
 			b.Process.Kill()
 			b.Wait()

@@ -23,14 +23,12 @@ type entry struct {
 // store publishes e. One writer.
 //
 // Stored here, loaded by the other side in load: the slot first, then the
-// version. amd64 keeps stores in order; on arm64 each publish is an STLR, which no
-// earlier store passes. So who sees the version sees the slot.
+// version. amd64 keeps stores in order; on arm64 each store is an STLR, and one STLR
+// is not seen before an earlier one. So who sees the version sees the slot, and who
+// sees the slot of a note sees the version of the last.
 func (n *note) store(e entry) {
 	v := atomic.LoadUint64(&n.version) + 1 // own word: only this side stores it
-	s := &n.slot[v%4]
-	publish(&s.pos, e.pos)
-	publish(&s.records, e.records)
-	publish(&s.lost, e.lost)
+	publishEntry(&n.slot[v%4], e)
 	publish(&n.version, v)
 }
 

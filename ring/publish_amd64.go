@@ -15,7 +15,12 @@ import "sync/atomic"
 //go:noinline
 func publish(p *uint64, v uint64) { *p = v }
 
+// publishEntry is publish for the three words of a note's slot, in one call.
+//
+//go:noinline
+func publishEntry(p *entry, e entry) { *p = e }
+
 // storeLoad keeps loads that follow from being done before stores that precede:
 // the one reordering amd64 allows, by its store buffer. XCHG on a word of one's
-// own drains the buffer (cheaper than MFENCE, see BenchmarkStoreLoad).
+// own drains the buffer.
 func storeLoad(own *uint32) { atomic.SwapUint32(own, 0) }

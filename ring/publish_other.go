@@ -10,6 +10,14 @@ import "sync/atomic"
 // the order.
 func publish(p *uint64, v uint64) { atomic.StoreUint64(p, v) }
 
+// publishEntry is publish for the three words of a note's slot. On arm64 they must
+// not be seen before the version of the last note: an STLR each.
+func publishEntry(p *entry, e entry) {
+	publish(&p.pos, e.pos)
+	publish(&p.records, e.records)
+	publish(&p.lost, e.lost)
+}
+
 // storeLoad keeps loads that follow from being done before stores that precede.
 // There is nothing to do where publish is a sequentially consistent store: on
 // arm64 an LDAR is not done before an earlier STLR, on amd64 publish is an XCHG

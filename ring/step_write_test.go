@@ -301,9 +301,8 @@ func stepWrite(t *testing.T, name string) error {
 // A live consumer reads beside the stepped producer, under OverwriteOldest: what it
 // may be handed then is any state between two instructions.
 type live struct {
-	h     *history
-	c     *ring.Consumer
-	total int
+	h *history
+	c *ring.Consumer
 }
 
 func liveReader(t *testing.T, h *history, view []byte) *live {
@@ -344,8 +343,8 @@ func (l *live) read(committed int) error {
 // committed is read, whole and in order, and nothing else; a successor goes on.
 func TestStepWrite(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(writings)) {
-		if strings.HasPrefix(name, "planted") {
-			continue
+		if strings.HasPrefix(name, "planted") || name == "too large" && !stress {
+			continue // (thirty thousand instructions that format an error)
 		}
 		t.Run(name, func(t *testing.T) {
 			if err := stepWrite(t, name); err != nil {

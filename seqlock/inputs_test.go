@@ -188,6 +188,12 @@ func TestHostileHeader(t *testing.T) {
 	view := formattedView(t, 64, 4)
 	binary.NativeEndian.PutUint64(view, math.MaxUint64)
 	wantLayout(t, "OpenWriter, last version", openers["OpenWriter"](view), seqlock.ErrGeometry)
+	single := heap(t, 40)
+	if _, err := seqlock.NewOddEven[uint64](single); err != nil {
+		t.Fatal(err)
+	}
+	binary.NativeEndian.PutUint64(single, math.MaxUint64)
+	wantLayout(t, "OpenOddEvenWriter, last version", openers["OpenOddEvenWriter"](single), seqlock.ErrGeometry)
 	r, err := seqlock.OpenReader(view)
 	if err != nil {
 		t.Fatal(err)

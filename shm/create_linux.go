@@ -104,7 +104,7 @@ func tryMemory(o Options, p pages) (*memory, error) {
 	// for writing nor change the mode back.
 	err = chmodFor(f, o.HandOff)
 	if err == nil {
-		err = m.fill(p.total(o.Size))
+		err = m.fill(p.total(o.Size), o.NUMANodes)
 	}
 	if err != nil {
 		m.discard()
@@ -138,22 +138,31 @@ func chmodFor(f *os.File, handOff Access) error {
 	return os.NewSyscallError("fchmod", unix.Fchmod(int(f.Fd()), mode))
 }
 
-// fill gives the memory its size, reserves all of it and maps it for writing.
-func (m *memory) fill(total int) error {
-	if m.pages.transparent {
-		return m.fillTransparent(total)
-	}
-	if err := reserve(m.file, 0, int64(total)); err != nil {
+// fill gives the memory its size, maps it for writing and reserves all of it.
+// The mapping comes first because where the pages come from, and how large they
+// are, is said through it. Nobody touches a page before it is reserved.
+func (m *memory) fill(total int, nodes []int) error {
+	if err := room(m.file, uint64(total)); err != nil {
 		return err
 	}
-	return m.mmap(total)
-}
-
-func (m *memory) mmap(total int) (err error) {
+	if err := os.NewSyscallError("ftruncate", unix.Ftruncate(int(m.file.Fd()), int64(total))); err != nil {
+		return err
+	}
+	var err error
 	if m.mapping, err = mapFile(m.file, total, ReadWrite); err != nil {
 		return spaceOr(err, "the address space", total)
 	}
-	return nil
+	if len(nodes) > 0 {
+		if err := bind(m.mapping, nodes); err != nil {
+			return err
+		}
+	}
+	if m.pages.transparent && unix.Madvise(m.mapping, unix.MADV_HUGEPAGE) == nil {
+		// Transparent huge pages come with a touch through this mapping, not with
+		// the reservation: that adds what is missing, and fails if it cannot.
+		_ = populate(m.mapping, ReadWrite)
+	}
+	return allocate(m.file, int64(total))
 }
 
 // mapFile maps the first total bytes of f.
@@ -214,6 +223,9 @@ func (m *memory) finish(op string, o Options, l lineage, flags uint32) (*Segment
 	}
 	if err == nil && o.HugePages != HugePagesOff {
 		s.info.HugeBytes = hugeBytes(m.mapping, m.pages)
+		if m.pages.transparent && s.info.HugeBytes == 0 {
+			s.info.HugeNote += "; " + whyNotTransparent()
+		}
 	}
 	if err != nil {
 		m.discard()

@@ -231,7 +231,7 @@ func (d *directory) build(op string, o Options, l lineage) (*Segment, error) {
 	m := &memory{file: f, pages: p}
 	err = chmodFor(f, o.HandOff)
 	if err == nil {
-		err = m.fill(p.total(o.Size))
+		err = m.fill(p.total(o.Size), o.NUMANodes)
 	}
 	if err != nil {
 		m.discard()

@@ -79,6 +79,7 @@ type Options struct {
 	HandOff Access
 
 	HugePages HugePages // zero: ordinary pages
+	NUMANodes []int     // prefer the memory of these nodes; empty: of the node that Create runs on
 	Prefault  bool      // fill the page tables now, so that no later access takes a page fault
 	Lock      bool      // keep the pages in memory (mlock), or fail
 }

@@ -51,45 +51,35 @@ func (p pages) withoutHugetlb(why error) pages {
 // total is the size of the file for a region of n bytes.
 func (p pages) total(n int) int { return (PageSize + n + p.size - 1) / p.size * p.size }
 
-// fillTransparent is fill for transparent huge pages. The kernel decides about
-// the size of a page when it is touched, and by the advice for the mapping that
-// it is touched through: so map first, touch, and let fallocate add what is
-// missing and fail if it cannot.
-func (m *memory) fillTransparent(total int) error {
-	if err := room(m.file, 0, uint64(total)); err != nil {
-		return err
-	}
-	if err := os.NewSyscallError("ftruncate", unix.Ftruncate(int(m.file.Fd()), int64(total))); err != nil {
-		return err
-	}
-	if err := m.mmap(total); err != nil {
-		return err
-	}
-	if unix.Madvise(m.mapping, unix.MADV_HUGEPAGE) == nil {
-		_ = populate(m.mapping, ReadWrite)
-	}
-	return allocate(m.file, 0, int64(total))
-}
-
 // hugeBytes is how much of the mapping is in huge pages now.
 func hugeBytes(mapping []byte, p pages) int {
 	if p.hugetlb {
 		return len(mapping)
 	}
-	b, _ := readProc("/proc/self/smaps")
-	at := fmt.Sprintf("%x-", spanOf(mapping).lo)
-	found := false
-	for line := range strings.Lines(b) {
-		if !found {
-			found = strings.HasPrefix(line, at)
-			continue
-		}
-		if f := strings.Fields(line); len(f) > 1 && (f[0] == "ShmemPmdMapped:" || f[0] == "FilePmdMapped:") {
-			if n := kilobytes(f[1]); n > 0 {
-				return int(n)
-			}
-		}
-		if strings.HasPrefix(line, "VmFlags:") {
+	return max(smaps(mapping, "ShmemPmdMapped:"), smaps(mapping, "FilePmdMapped:"))
+}
+
+// whyNotTransparent says what the system's setting for transparent huge pages of
+// shared memory is, which is the usual reason for having none.
+func whyNotTransparent() string {
+	const path = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+	s, _ := readProc(path)
+	_, s, _ = strings.Cut(s, "[")
+	s, _, _ = strings.Cut(s, "]")
+	return fmt.Sprintf("no transparent ones: %s says %q", path, s)
+}
+
+// smaps is what the kernel says about a mapping under the given name, in bytes.
+func smaps(mapping []byte, name string) int {
+	all, _ := readProc("/proc/self/smaps")
+	_, all, ok := strings.Cut("\n"+all, fmt.Sprintf("\n%08x-", spanOf(mapping).lo))
+	if !ok {
+		return 0
+	}
+	for line := range strings.Lines(all) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == name {
+			return int(kilobytes(f[1]))
+		} else if len(f) > 0 && f[0] == "VmFlags:" {
 			break
 		}
 	}

@@ -134,6 +134,16 @@ func mmapAndWrite(fd int, at int64) error {
 	return nil
 }
 
+func mmapAllAndWrite(fd, total int) error {
+	m, err := unix.Mmap(fd, 0, total, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return err
+	}
+	defer unix.Munmap(m)
+	m[0] = scar
+	return nil
+}
+
 func mprotectAndWrite(m []byte, at int64) error {
 	page := m[at : at+PageSize]
 	if err := unix.Mprotect(page, unix.PROT_READ|unix.PROT_WRITE); err != nil {

@@ -176,24 +176,40 @@ func TestReadOnlyDescriptorAloneProtectsNothing(t *testing.T) {
 	}
 }
 
-// The facts about Linux that the design rests on.
+// The facts about Linux that the design rests on, for ordinary pages and, where
+// there are some, for huge ones.
 func TestSealFacts(t *testing.T) {
-	s := newTestSegment(t, Options{Size: 3 * PageSize, HandOff: ReadOnly})
+	t.Run("pages", func(t *testing.T) { sealFacts(t, Options{Size: 3 * PageSize, HandOff: ReadOnly}) })
+	t.Run("huge pages", func(t *testing.T) {
+		o := Options{Size: 4 << 20, HandOff: ReadOnly, HugePages: HugePagesRequire}
+		if s, err := Create(o); err != nil {
+			t.Skip(err)
+		} else {
+			s.Close()
+		}
+		sealFacts(t, o)
+	})
+}
+
+func sealFacts(t *testing.T, o Options) {
+	s := newTestSegment(t, o)
 	fd := int(s.file.Fd())
 
 	// 1. The mapping made before the seal goes on to be writable.
 	s.Region()[0] = 1
 	// 2. Every later one, and every write, is refused, even through the original
 	//    descriptor, which is open for reading and writing.
-	for name, err := range map[string]error{
-		"mmap":      mmapAndWrite(fd, PageSize),
-		"pwrite":    write(fd, PageSize),
-		"punch":     punch(fd, PageSize),
-		"splice":    spliceInto(fd, PageSize),
+	refused := map[string]error{
+		"mmap":      mmapAllAndWrite(fd, s.Info().Total),
+		"punch":     unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, int64(s.Info().Total)),
 		"truncate":  unix.Ftruncate(fd, 0),
-		"extend":    unix.Ftruncate(fd, 1<<20),
+		"extend":    unix.Ftruncate(fd, int64(2*s.Info().Total)),
 		"more seal": second(unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE)),
-	} {
+	}
+	if o.HugePages == HugePagesOff { // a huge file knows no write at all
+		refused["pwrite"], refused["splice"] = write(fd, PageSize), spliceInto(fd, PageSize)
+	}
+	for name, err := range refused {
 		if !errors.Is(err, unix.EPERM) {
 			t.Errorf("%s: %v, want EPERM", name, err)
 		}

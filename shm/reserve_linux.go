@@ -10,25 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reserve gives f the size total, with real memory or disk behind every byte
-// from offset on, or fails saying what was needed and what was there.
-func reserve(f *os.File, offset, total int64) error {
-	if err := room(f, uint64(offset), uint64(total)); err != nil {
-		return err
-	}
-	return allocate(f, offset, total)
-}
-
 // room compares the need with the limits first. This is not a substitute for
 // the reservation, since others may be faster, but it must come before it: the
 // kernel answers a reservation beyond the limit of a memory cgroup, or beyond
 // the machine, not with an error but by killing somebody.
-func room(f *os.File, have, total uint64) error {
+func room(f *os.File, need uint64) error {
 	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err == nil && limit.Cur < total {
-		return &SpaceError{"RLIMIT_FSIZE", total, limit.Cur, nil}
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err == nil && limit.Cur < need {
+		return &SpaceError{"RLIMIT_FSIZE", need, limit.Cur, nil}
 	}
-	need := total - have
 	fs, err := statfs(f)
 	if err != nil {
 		return err
@@ -57,9 +47,10 @@ func room(f *os.File, have, total uint64) error {
 // it undoes what it has done: with small steps it makes progress all the same.
 const chunk = 64 << 20
 
-// allocate reserves without asking the limits.
-func allocate(f *os.File, offset, total int64) error {
-	for offset < total {
+// allocate puts real memory or disk behind the first total bytes of f, without
+// asking the limits.
+func allocate(f *os.File, total int64) error {
+	for offset := int64(0); offset < total; {
 		n := min(chunk, total-offset)
 		err := unix.Fallocate(int(f.Fd()), 0, offset, n)
 		switch {
@@ -158,6 +149,8 @@ func advice(err error) string {
 		return fmt.Sprintf("raise RLIMIT_NOFILE, which is %d", limit.Cur)
 	case errors.Is(err, unix.ENFILE):
 		return "raise /proc/sys/fs/file-max"
+	case errors.Is(err, os.ErrInvalid):
+		return "use nodes of /sys/devices/system/node/online"
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM):
 		return "the kernel or a system call filter does not allow it"
 	}

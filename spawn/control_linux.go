@@ -180,14 +180,23 @@ func (c *control) send(addr, op uint16, payload []byte, files []*os.File) error 
 	if err := c.conn.Control(func(fd uintptr) { sendErr = sendmsg(int(fd), head[:], payload, oob) }); err != nil {
 		return os.ErrClosed
 	}
-	switch sendErr {
-	case syscall.EAGAIN, syscall.ENOBUFS, syscall.ETOOMANYREFS:
+	err = explainSend(sendErr)
+	if errors.Is(err, ErrBusy) {
 		c.unsent.Add(1)
-		return fmt.Errorf("%w (%w)", ErrBusy, sendErr)
+	}
+	return err
+}
+
+// explainSend says what the result of a sendmsg means. ETOOMANYREFS: this user has
+// too many descriptors under way between processes.
+func explainSend(err error) error {
+	switch err {
+	case syscall.EAGAIN, syscall.ENOBUFS, syscall.ETOOMANYREFS:
+		return fmt.Errorf("%w (%w)", ErrBusy, err)
 	case syscall.EPIPE, syscall.ECONNRESET, syscall.ENOTCONN:
 		return os.ErrClosed
 	}
-	return sendErr
+	return err
 }
 
 // sendWait sends one message and waits for room.
@@ -201,11 +210,10 @@ func (c *control) sendWait(addr, op uint16, payload []byte, files []*os.File) er
 		sendErr = sendmsg(int(fd), head[:], payload, oob)
 		return sendErr != syscall.EAGAIN
 	})
-	switch {
-	case err != nil, sendErr == syscall.EPIPE, sendErr == syscall.ECONNRESET:
+	if err != nil {
 		return os.ErrClosed
 	}
-	return sendErr
+	return explainSend(sendErr)
 }
 
 func prepare(addr, op uint16, payload []byte, files []*os.File) (head [frameHeader]byte, oob []byte, err error) {

@@ -182,7 +182,9 @@ func raw(b []byte, fds ...int) error {
 	}
 	for {
 		err := unix.Sendmsg(controlFD, b, oob, nil, unix.MSG_NOSIGNAL)
-		if err != unix.EAGAIN && err != unix.EINTR {
+		// ETOOMANYREFS: a user who is not root has no more than RLIMIT_NOFILE
+		// descriptors under way.
+		if err != unix.EAGAIN && err != unix.EINTR && err != unix.ETOOMANYREFS {
 			return err
 		}
 		time.Sleep(time.Millisecond)

@@ -23,6 +23,10 @@ const (
 	// donated files, as far as they are known.
 	filesPerStart = 12
 
+	// spareTasks are left for threads of the server itself: the Go runtime ends a
+	// program that cannot get a thread.
+	spareTasks = 16
+
 	// tasksPerGoWorker is the least number of threads a Go program has.
 	tasksPerGoWorker = 5
 
@@ -42,9 +46,9 @@ func checkLimits(group string, n int, function bool) error {
 	if n < countTasksFrom {
 		return nil
 	}
-	need := n
+	need := n + spareTasks
 	if function {
-		need *= tasksPerGoWorker
+		need = n*tasksPerGoWorker + spareTasks
 	}
 	for _, l := range taskLimits() {
 		if need > l.available {

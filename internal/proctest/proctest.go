@@ -28,12 +28,17 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"testing"
+	"time"
 )
 
 // EnvHelper names the helper that a re-executed test binary has to run.
 const EnvHelper = "SHMKIT_TEST_HELPER"
+
+// envParent names the test binary that started a helper.
+const envParent = "SHMKIT_TEST_PARENT"
 
 var (
 	helpers = map[string]func(args []string){}
@@ -61,6 +66,9 @@ func Main(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "proctest: no helper %q in this binary\n", name)
 			os.Exit(2)
 		}
+		if os.Getenv(envParent) == strconv.Itoa(os.Getppid()) {
+			go leaveWithParent()
+		}
 		args := os.Args[1:]
 		if len(args) > 0 && args[0] == "--" {
 			args = args[1:]
@@ -70,6 +78,9 @@ func Main(m *testing.M) {
 	}
 	before := takeInventory()
 	code := m.Run()
+	if fuzzing() {
+		os.Exit(code) // the fuzzer has goroutines and processes of its own
+	}
 	if code == 0 && !unusedAllowed() {
 		for name := range helpers {
 			if !used[name] {
@@ -87,6 +98,21 @@ func Main(m *testing.M) {
 		}
 	}
 	os.Exit(code)
+}
+
+// leaveWithParent ends a helper whose test binary is gone: killed by a time limit,
+// it runs no clean-up. Processes that a helper starts are left alone: whether those
+// stay behind may be what a test is about.
+func leaveWithParent() {
+	for parent := os.Getppid(); os.Getppid() == parent; {
+		time.Sleep(500 * time.Millisecond)
+	}
+	os.Exit(1)
+}
+
+func fuzzing() bool {
+	f := flag.Lookup("test.fuzz")
+	return f != nil && f.Value.String() != ""
 }
 
 // unusedAllowed reports whether the command line selected only a part of the
@@ -121,7 +147,7 @@ func Command(t testing.TB, name string, args ...string) *exec.Cmd {
 		t.Fatalf("proctest: own executable: %v", err)
 	}
 	cmd := exec.Command(exe, append([]string{"--"}, args...)...)
-	cmd.Env = append(os.Environ(), EnvHelper+"="+name)
+	cmd.Env = append(os.Environ(), EnvHelper+"="+name, envParent+"="+strconv.Itoa(os.Getpid()))
 	cmd.Stderr = os.Stderr
 	t.Cleanup(func() {
 		if cmd.Process != nil && cmd.ProcessState == nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"testing"
 	"time"
 
@@ -367,29 +368,52 @@ func waiting(e *Env) error {
 		return err
 	}
 
-	// A predecessor that died between publishing and waking leaves readers asleep;
-	// its successor makes up for that. Here the predecessor never wakes.
-	mute, err := e.Resume(write)
-	if err != nil {
-		return err
+	// A predecessor that died between publishing and waking leaves readers asleep; its
+	// successor makes up for that. Here the predecessor never wakes. Whether the reader
+	// is asleep by then is up to the scheduler: it gets several chances.
+	const rounds = 20
+	for v := uint64(last); v < last+rounds; v++ {
+		mute, err := e.Resume(write)
+		if err != nil {
+			return err
+		}
+		w := announced{e.Waiter, make(chan struct{}, 1)}
+		go func() {
+			_, err := s.Wait(ctx, w, v)
+			done <- err
+		}()
+		<-w.entered
+		for range 20 {
+			runtime.Gosched()
+		}
+		if err := Play(e.Variant, mute, seed, 1, always); err != nil {
+			return err
+		}
+		if p, err = e.Resume(write); err != nil {
+			return err
+		}
+		if err := p.WakeWith(e.Waiter); err != nil {
+			return err
+		}
+		if err := <-done; err != nil {
+			return fmt.Errorf("waiting across a change of writers: %w", err)
+		}
 	}
-	go func() {
-		_, err := s.Wait(ctx, e.Waiter, last)
-		done <- err
-	}()
-	if err := Play(e.Variant, mute, seed, 1, always); err != nil {
-		return err
+	return e.expect(s, seed, last+rounds)
+}
+
+// announced tells when somebody is about to park.
+type announced struct {
+	seqlock.Waiter
+	entered chan struct{}
+}
+
+func (a announced) Wait(ctx context.Context, word *uint32, old uint32) error {
+	select {
+	case a.entered <- struct{}{}:
+	default:
 	}
-	if p, err = e.Resume(write); err != nil {
-		return err
-	}
-	if err := p.WakeWith(e.Waiter); err != nil {
-		return err
-	}
-	if err := <-done; err != nil {
-		return fmt.Errorf("waiting across a change of writers: %w", err)
-	}
-	return e.expect(s, seed, last+1)
+	return a.Waiter.Wait(ctx, word, old)
 }
 
 func race(e *Env) error {
