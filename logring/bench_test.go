@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -45,6 +46,20 @@ func BenchmarkCall(b *testing.B) {
 			}
 		})
 	}
+}
+
+// The same from 64 goroutines that share one ring.
+func BenchmarkCall64(b *testing.B) {
+	c := newCollector(b, CollectorOptions{Sinks: []Sink{discardSink{}}})
+	w, _ := onHeap(b, c, "g", 0)
+	l := slog.New(w.Handler(nil))
+	b.SetParallelism(max(64/runtime.GOMAXPROCS(0), 1))
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			l.LogAttrs(context.Background(), slog.LevelInfo, "indexed",
+				slog.String("path", "a.go"), slog.Int("lines", i), slog.Float64("share", float64(i)*0.25))
+		}
+	})
 }
 
 func BenchmarkDisabled(b *testing.B) {

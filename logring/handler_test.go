@@ -7,27 +7,32 @@ import (
 	"testing/slogtest"
 )
 
-// slog's own conformance suite, through the ring, the collector and the JSON sink.
+// slog's own conformance suite, through the ring and the collector: with the JSON
+// sink, and with slog's JSONHandler as a sink, whose records are rebuilt.
 func TestSlogtest(t *testing.T) {
-	var out *safeBuffer
-	slogtest.Run(t, func(t *testing.T) slog.Handler {
-		out = &safeBuffer{}
-		c := newCollector(t, CollectorOptions{Sinks: []Sink{JSON(out)}})
-		w, _ := onHeap(t, c, "g", 0)
-		t.Cleanup(func() {})
-		current = c
-		return w.Handler(&HandlerOptions{AddSource: true})
-	}, func(t *testing.T) map[string]any {
-		flushAll(t, current)
-		all := objects(t, out.String())
-		if len(all) != 1 {
-			t.Fatalf("%d lines, want 1:\n%s", len(all), out)
-		}
-		return all[0]
-	})
+	for name, sink := range map[string]func(*safeBuffer) Sink{
+		"JSON":        func(b *safeBuffer) Sink { return JSON(b) },
+		"FromHandler": func(b *safeBuffer) Sink { return FromHandler(slog.NewJSONHandler(b, nil)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out *safeBuffer
+			var c *Collector
+			slogtest.Run(t, func(t *testing.T) slog.Handler {
+				out = &safeBuffer{}
+				c = newCollector(t, CollectorOptions{Sinks: []Sink{sink(out)}})
+				w, _ := onHeap(t, c, "g", 0)
+				return w.Handler(&HandlerOptions{AddSource: true})
+			}, func(t *testing.T) map[string]any {
+				flushAll(t, c)
+				all := objects(t, out.String())
+				if len(all) != 1 {
+					t.Fatalf("%d lines, want 1:\n%s", len(all), out)
+				}
+				return all[0]
+			})
+		})
+	}
 }
-
-var current *Collector
 
 func TestNoAllocations(t *testing.T) {
 	c := newCollector(t, CollectorOptions{})

@@ -230,7 +230,7 @@ func TestQueueIsBounded(t *testing.T) {
 	g := newGate()
 	g.mu.Lock()
 	const limit = 64 << 10
-	c := newCollector(t, CollectorOptions{Sinks: []Sink{With(g, SinkOptions{Queue: limit, Stall: -1})}})
+	c := newCollector(t, CollectorOptions{Window: 50 * time.Microsecond, Sinks: []Sink{With(g, SinkOptions{Queue: limit, Stall: -1})}})
 	l := slog.New(c.Handler())
 	for i := range 1000 {
 		l.Info("drop", "i", i)

@@ -115,6 +115,9 @@ func (w *Writer) Handler(opts *HandlerOptions) slog.Handler { return newHandler(
 // Level returns the lowest level that the node wants now.
 func (w *Writer) Level() slog.Level { return w.level() }
 
+// Enabled reports whether the node wants records of this level now.
+func (w *Writer) Enabled(l slog.Level) bool { return l >= w.level() }
+
 func (w *Writer) level() slog.Level {
 	l := loadLevel(w.wanted.Load())
 	runtime.KeepAlive(w) // the word may be in the mapping

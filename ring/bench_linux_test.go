@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -442,4 +443,21 @@ func BenchmarkAlone(b *testing.B) {
 			p.Commit(64, 0)
 		}
 	})
+}
+
+// TestBenchmarksRun keeps the benchmarks from rotting: a few rounds of each.
+func TestBenchmarksRun(t *testing.T) {
+	was := flag.Lookup("test.benchtime").Value.String()
+	defer flag.Set("test.benchtime", was)
+	flag.Set("test.benchtime", "200x")
+	for name, f := range map[string]func(*testing.B){
+		"throughput": func(b *testing.B) { throughput(b, 64, 64, "polite") },
+		"impolite":   func(b *testing.B) { throughput(b, 64, 1, "impolite") },
+		"round trip": BenchmarkRoundTrip, "parked": BenchmarkParked, "wake": BenchmarkWake,
+		"socket": BenchmarkUnixSocket, "channel": BenchmarkChannel, "alone": BenchmarkAlone,
+	} {
+		if r := testing.Benchmark(f); r.N == 0 {
+			t.Errorf("%s failed", name)
+		}
+	}
 }

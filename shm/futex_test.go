@@ -169,6 +169,34 @@ func TestWaitManyWordsOneThread(t *testing.T) {
 	}
 }
 
+// A word that did not fit into the first window is noticed in its turn, although
+// nothing else happens.
+func TestWaitBeyondTheWindow(t *testing.T) {
+	ways(t, func(t *testing.T, p *parker) {
+		words := make([]uint32, 3*maxWords)
+		ctx, cancel := context.WithCancel(t.Context())
+		last := make(chan error, 1)
+		var wg sync.WaitGroup
+		for i := range words {
+			wg.Go(func() {
+				err := p.wait(ctx, &words[i], 0)
+				if i == len(words)-1 {
+					last <- err
+				}
+			})
+			p.parkedSoon(t, i+1)
+		}
+		// No wake: the word that changed is the only hint.
+		atomic.StoreUint32(&words[len(words)-1], 1)
+		if err := <-last; err != nil {
+			t.Error(err)
+		}
+		cancel()
+		wg.Wait()
+		p.mustBeEmpty(t)
+	})
+}
+
 // threadsInWaitv counts the threads of this process that are in futex_waitv,
 // once one is.
 func threadsInWaitv(t *testing.T) int {

@@ -342,6 +342,23 @@ func TestLostLockIsTakenForDeath(t *testing.T) {
 	}
 }
 
+// The name is looked at once more before it is removed: what was found dead may
+// have been replaced meanwhile, and the successor must not be removed for it.
+func TestReclaimLooksTwice(t *testing.T) {
+	dir := privateDir(t)
+	d := must(openDirectory(dir))(t)
+	defer d.Close()
+	s := must(CreateNamed(dir, Options{Name: "n", Size: 100}))(t)
+	dead := must(os.Open(s.Info().Path))(t)
+	defer dead.Close()
+	s.Close()
+	next := must(CreateNamed(dir, Options{Name: "n", Size: 100}))(t)
+	defer next.Close()
+	if err := d.reclaim("n", dead); !errors.Is(err, ErrBusy) || len(entries(t, dir)) != 1 {
+		t.Errorf("%v, left %q", err, entries(t, dir))
+	}
+}
+
 // A maker that was stopped in the middle keeps others waiting for a few seconds,
 // not for ever, and they say who it is. Those who only attach do not wait.
 func TestStoppedMaker(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,13 +48,23 @@ func lockedBytes() uint64 {
 }
 
 // bootID names the time since the last boot. It is zero if it cannot be read.
-func bootID() (id [16]byte) {
+func bootID() [16]byte {
+	if id := boot.Load(); id != nil {
+		return *id
+	}
 	s, _ := readProc("/proc/sys/kernel/random/boot_id")
-	if b, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(s), "-", "")); err == nil {
-		copy(id[:], b)
+	var id [16]byte
+	b, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(s), "-", ""))
+	if err == nil && copy(id[:], b) == len(id) {
+		boot.Store(&id)
 	}
 	return id
 }
+
+// boot is the boot id once it was read. Stored and loaded by any goroutine of
+// this process, always with the same content: which of them stores does not
+// matter.
+var boot atomic.Pointer[[16]byte]
 
 // startTime is when this process started, in clock ticks since boot: field 22 of
 // /proc/self/stat, counted behind the name, which may hold anything. Zero if it

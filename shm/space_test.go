@@ -127,8 +127,8 @@ var hungry = proctest.Helper("hungry", func(args []string) {
 func TestMemoryCgroup(t *testing.T) {
 	for _, how := range []string{"looking", "blindly"} {
 		t.Run(how, func(t *testing.T) {
-			group := newCgroup(t, 64<<20)
 			cmd := proctest.Command(t, hungry, how)
+			group := newCgroup(t, 64<<20)
 			in := must(cmd.StdinPipe())(t)
 			var out strings.Builder
 			stdout := must(cmd.StdoutPipe())(t)

@@ -166,8 +166,8 @@ var _ = proctest.Helper("racer", func(args []string) {
 //  3. it does not matter that a third of the holders is killed while holding;
 //  4. nothing is left.
 //
-// That the test can fail was shown by taking out the comparison of inodes after
-// locking in claim.try ("two holders"), and errVanished from the retries.
+// That the test can fail was shown by letting stillNames always say yes, by taking
+// the lock of the directory shared, and by not trying again after errVanished.
 func TestSingletonRace(t *testing.T) {
 	n := 50
 	if stress() {

@@ -136,41 +136,52 @@ func TestSendDoesNotWait(t *testing.T) {
 }
 
 var ringer = workerFunc("ringer", func(c *Child) {
+	full := putFrameHeader(0, 0)
+	for unix.Sendmsg(controlFD, full[:], nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) != unix.EAGAIN {
+	}
 	for range 100_000 {
-		if err := c.Send("box", nil); err != nil {
+		if err := c.Send("late", nil); err != nil {
 			fmt.Println(err)
 			return
 		}
 	}
 	fmt.Println("rang")
-	// Ends when there is room again; the last bell comes before it.
-	c.Send("box", make([]byte, MaxMessage))
+	// Anything else waits for room.
+	if err := c.Send("late", make([]byte, MaxMessage)); err != nil {
+		fmt.Println(err)
+	}
 })
 
-// A worker's doorbell never waits either, and is not lost: the server hears one
-// that was sent after the last ring.
+// A worker's doorbell never waits either, and is not lost: one that is rung while
+// the socket is full is heard when there is room again.
 func TestDoorbellDoesNotWait(t *testing.T) {
 	rec := newRecorder()
-	var heard, payloads atomic.Int64
+	var bells, payloads atomic.Int64
 	gate := make(chan struct{})
-	s := newServer(t, Options{Output: rec.output, Resources: one(func(int) *fakeLease {
-		return &fakeLease{message: func(p []byte, _ []*os.File) {
-			<-gate
-			if len(p) > 0 {
-				payloads.Add(1)
-			} else {
-				heard.Add(1)
-			}
-		}}
-	})})
+	box := &fakeLease{message: func([]byte, []*os.File) { <-gate }}
+	late := &fakeLease{message: func(p []byte, _ []*os.File) {
+		if len(p) > 0 {
+			payloads.Add(1)
+		} else {
+			bells.Add(1)
+		}
+	}}
+	res := one(func(int) *fakeLease { return box })
+	res["late"] = fakeResource{func(int) ([]*os.File, []string, io.Closer, error) { return nil, nil, late, nil }}
+	s := newServer(t, Options{Output: rec.output, Resources: res})
 	g := start(t, s, Spec{Func: ringer, Workers: 1})
-	rec.waitFor(t, "ringer/0/stdout", 1) // while the server listens to nothing
+	if l := rec.waitFor(t, "ringer/0/stdout", 1); l[0] != "rang" { // while the server listens to nothing
+		t.Errorf("worker says %q", l)
+	}
+	if n := bells.Load(); n > 0 {
+		t.Errorf("%d bells came through a full socket", n)
+	}
 	close(gate)
 	if err := g.Wait(); err != nil {
 		t.Error(err)
 	}
-	if heard.Load() < 2 || payloads.Load() != 1 {
-		t.Errorf("heard %d bells and %d messages", heard.Load(), payloads.Load())
+	if b, p := bells.Load(), payloads.Load(); b == 0 || b > 100 || p != 1 {
+		t.Errorf("heard %d bells and %d messages", b, p)
 	}
 }
 

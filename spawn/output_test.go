@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -93,6 +94,7 @@ var chatter = workerFunc("chatter", func(c *Child) {
 // That it can fail was shown by closing the pipe at the worker's death instead of
 // draining it, and by a chunk that does not carry its rest over.
 func TestOutputFidelity(t *testing.T) {
+	set(t, &linger, 0) // what is not read by then is drained after the death
 	var mu sync.Mutex
 	got := map[string][]string{}
 	s := newServer(t, Options{Output: func(group string, rank, pid int, stream string, line []byte, continued bool) {
@@ -137,18 +139,34 @@ func TestOutputFidelity(t *testing.T) {
 // A worker that is killed in the middle of what it says loses nothing that it had
 // written. It tells how much that was by the size of its file.
 func TestOutputOfKilledWorker(t *testing.T) {
+	set(t, &linger, 0)
 	rec := newRecorder()
-	s := newServer(t, Options{Output: rec.output})
+	var gate atomic.Pointer[chan struct{}]
+	s := newServer(t, Options{Output: func(group string, rank, pid int, stream string, line []byte, continued bool) {
+		rec.output(group, rank, pid, stream, line, continued)
+		if len(rec.get(group+"/0/stdout")) == 500 {
+			<-*gate.Load()
+		}
+	}})
 	n := 3
 	if stress() {
 		n = 100
 	}
 	for i := range n {
+		// The server stops reading after some lines and the pipe fills up, so that
+		// most is read after the death.
+		hold := make(chan struct{})
+		gate.Store(&hold)
 		file := t.TempDir() + "/written"
 		group := fmt.Sprint("k", i)
 		g := start(t, s, Spec{Group: group, Workers: 1, Func: counter, Env: []string{"COUNT_IN=" + file}})
-		rec.waitFor(t, group+"/0/stdout", 1+rand.IntN(2000))
+		rec.waitFor(t, group+"/0/stdout", 500)
+		size := func() int64 { fi, _ := os.Stat(file); return fi.Size() }
+		eventually(t, "the pipe is nearly full", func() bool { return size() > 3000+rand.Int64N(1000) })
+		pid := g.Infos()[0].Pid
 		must(t, g.Signal(syscall.SIGKILL))
+		waitGone(t, pid)
+		close(hold)
 		g.Wait()
 		lines := rec.get(group + "/0/stdout")
 		fi, err := os.Stat(file)
@@ -201,10 +219,14 @@ func TestGrandchildHoldsThePipe(t *testing.T) {
 	pids := make(chan int, 2)
 	var mu sync.Mutex
 	first := map[int]string{}
+	lines := 0
 	s := newServer(t, Options{
 		Output: func(_ string, rank, _ int, _ string, line []byte, _ bool) {
 			mu.Lock()
 			defer mu.Unlock()
+			if lines++; lines%10_000 == 0 {
+				time.Sleep(5 * time.Millisecond) // yes is faster: its pipe is always full
+			}
 			if _, ok := first[rank]; !ok {
 				first[rank] = string(line)
 			}

@@ -103,7 +103,7 @@ func (s *Server) Start(ctx context.Context, spec Spec) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := s.newGroup(spec)
+	g, err := s.enter(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -129,9 +129,9 @@ func (s *Server) Start(ctx context.Context, spec Spec) (*Group, error) {
 	return g, nil
 }
 
-// newGroup enters a group in the list, under a name of its own, and counts a
+// enter puts a new group into the list, under a name of its own, and counts a
 // Start under way.
-func (s *Server) newGroup(spec Spec) (*Group, error) {
+func (s *Server) enter(spec Spec) (*Group, error) {
 	name := spec.Group
 	if name != "" {
 		if err := checkName(name); err != nil {

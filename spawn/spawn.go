@@ -165,6 +165,11 @@ type Info struct {
 	State   State     `json:"state"`
 	Started time.Time `json:"started"`
 
+	// Code is the exit code, or 128+signal, and Ended the time of the end, of a
+	// worker that is Exited.
+	Code  *int       `json:"exit,omitempty"`
+	Ended *time.Time `json:"ended,omitempty"`
+
 	// Rejected counts messages from the worker that were malformed, came with too
 	// many files, or had no taker; Unsent those to it that found no room.
 	Rejected uint64 `json:"rejected"`

@@ -296,7 +296,7 @@ func (w *worker) info() Info {
 	}
 	select {
 	case <-w.done:
-		i.State = Exited
+		i.State, i.Code, i.Ended = Exited, &w.exit.Code, &w.exit.Ended
 	default:
 	}
 	return i

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -24,7 +25,7 @@ func newPsCommand() *cobra.Command {
 		Long: `List the workers of the run of --run, else of $SHMKIT_RUN, else of all live runs
 of this user. State is running, stopping (it was asked to end) or exited; the
 workers of a group are listed until the last of them has ended. Elapsed is the
-time since the start.`,
+time from the start to now, or to the end; exit is the exit code, or 128 + signal.`,
 		Example: `  shmkit ps
   shmkit ps --run nightly --json`,
 		Args: arguments(0, 0, "no argument"),
@@ -53,7 +54,8 @@ type workerRow struct {
 	PID     int       `json:"pid"`
 	State   string    `json:"state"`
 	Started time.Time `json:"started"`
-	Elapsed float64   `json:"elapsed"` // seconds since it was started
+	Elapsed float64   `json:"elapsed"`        // seconds from its start to now, or to its end
+	Exit    *int      `json:"exit,omitempty"` // once it has ended: exit code, or 128 + signal
 }
 
 // listWorkers asks one run, or all live ones. A run that ends while it is asked
@@ -104,6 +106,9 @@ func appendWorkers(ctx context.Context, rows []workerRow, run runNameFlag, now t
 }
 
 func newWorkerRow(run string, w spawn.Info, now time.Time) workerRow {
+	if w.Ended != nil {
+		now = *w.Ended
+	}
 	return workerRow{
 		Run:     run,
 		Group:   w.Group,
@@ -112,6 +117,7 @@ func newWorkerRow(run string, w spawn.Info, now time.Time) workerRow {
 		State:   string(w.State),
 		Started: w.Started,
 		Elapsed: now.Sub(w.Started).Seconds(),
+		Exit:    w.Code,
 	}
 }
 
@@ -123,11 +129,15 @@ func printJSON(w io.Writer, rows []workerRow) error {
 
 func printTable(w io.Writer, rows []workerRow) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "RUN\tGROUP\tRANK\tPID\tSTATE\tSTARTED\tELAPSED")
+	fmt.Fprintln(t, "RUN\tGROUP\tRANK\tPID\tSTATE\tSTARTED\tELAPSED\tEXIT")
 	for _, r := range rows {
 		elapsed := time.Duration(r.Elapsed * float64(time.Second)).Round(time.Second)
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n",
-			r.Run, r.Group, r.Rank, r.PID, r.State, r.Started.Local().Format("2006-01-02 15:04:05"), elapsed)
+		exit := "-"
+		if r.Exit != nil {
+			exit = strconv.Itoa(*r.Exit)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n",
+			r.Run, r.Group, r.Rank, r.PID, r.State, r.Started.Local().Format("2006-01-02 15:04:05"), elapsed, exit)
 	}
 	return t.Flush()
 }

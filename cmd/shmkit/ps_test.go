@@ -38,7 +38,7 @@ func TestPs(t *testing.T) {
 		t.Fatalf("%d rows", len(rows))
 	}
 	for i, r := range rows {
-		if r.Run != "listed" || r.Group != "sh" || r.Rank != i || r.State != "running" ||
+		if r.Run != "listed" || r.Group != "sh" || r.Rank != i || r.State != "running" || r.Exit != nil ||
 			r.Started.Before(begin) || r.Elapsed < 0 || syscall.Kill(r.PID, 0) != nil {
 			t.Errorf("row %d: %+v", i, r)
 		}
@@ -57,7 +57,7 @@ func TestPs(t *testing.T) {
 	ended.open(t)
 	for {
 		if r := list()[1]; r.State != "running" {
-			if r.State != "exited" {
+			if r.State != "exited" || r.Exit == nil || *r.Exit != 4 {
 				t.Errorf("ended worker: %+v", r)
 			}
 			break
