@@ -10,7 +10,6 @@ import (
 	"sort"
 	"strings"
 	"sync"
-	"time"
 
 	"shmkit/spawn"
 )
@@ -121,6 +120,3 @@ func (w *Worker) run(child *spawn.Child, fn WorkerFunc) (code int) {
 	}
 	return exitOK
 }
-
-// flushTimeout bounds how long a worker that ends waits for room in its ring.
-const flushTimeout = 10 * time.Second

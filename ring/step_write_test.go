@@ -27,7 +27,8 @@ type writing struct {
 	capacity, maxRecord int
 	before              []int // payload lengths of the records committed already
 	released            int   // how many of them were given back
-	late                int   // how many more, after the producer has looked
+	unflushed           []int // of records that the stepped producer commits before, without a flush
+	late                int   // how many more are given back then
 	asleep              bool  // the consumer has announced that it sleeps
 	writes              []int // payload lengths of the records the operation commits
 	do                  func(p *ring.Producer, first int, payloads [][]byte) error
@@ -37,7 +38,7 @@ type writing struct {
 }
 
 func (w *writing) history() *history {
-	return &history{policy: w.policy, sizes: slices.Concat(w.before, w.writes)}
+	return &history{policy: w.policy, sizes: slices.Concat(w.before, w.unflushed, w.writes)}
 }
 
 func (w *writing) options() ring.ProducerOptions {
@@ -76,15 +77,16 @@ func batch(p *ring.Producer, first int, payloads [][]byte) error {
 var full = []int{56, 56, 56, 56}
 
 var writings = map[string]writing{
-	"plain":    {capacity: 256, maxRecord: 120, before: []int{8, 0, 30}, released: 1, writes: []int{24}, do: write},
-	"first":    {capacity: 256, maxRecord: 120, writes: []int{24}, do: write},
-	"asleep":   {capacity: 256, maxRecord: 120, before: []int{8, 30}, released: 2, asleep: true, writes: []int{24}, do: write},
-	"wrap":     {capacity: 256, maxRecord: 120, before: []int{100, 120}, released: 1, writes: []int{90, 8}, do: write},
-	"exact":    {capacity: 256, maxRecord: 120, before: full[:3], released: 0, writes: []int{56}, do: write},
-	"smallest": {capacity: 256, maxRecord: 120, before: []int{8}, released: 1, writes: []int{0, 1}, do: write},
-	"largest":  {capacity: 2048, maxRecord: 2040, before: []int{1000, 100}, released: 2, writes: []int{2040}, do: write},
-	"batch":    {capacity: 256, maxRecord: 120, before: []int{40}, released: 0, writes: []int{24, 0, 7, 64}, do: batch},
-	"room":     {capacity: 256, maxRecord: 120, before: full, late: 2, writes: []int{100}, do: write},
+	"plain":           {capacity: 256, maxRecord: 120, before: []int{8, 0, 30}, released: 1, writes: []int{24}, do: write},
+	"first":           {capacity: 256, maxRecord: 120, writes: []int{24}, do: write},
+	"asleep":          {capacity: 256, maxRecord: 120, before: []int{8, 30}, released: 2, asleep: true, writes: []int{24}, do: write},
+	"wrap":            {capacity: 256, maxRecord: 120, before: []int{100, 120}, released: 1, writes: []int{90, 8}, do: write},
+	"exact":           {capacity: 256, maxRecord: 120, before: full[:3], released: 0, writes: []int{56}, do: write},
+	"smallest":        {capacity: 256, maxRecord: 120, before: []int{8}, released: 1, writes: []int{0, 1}, do: write},
+	"largest":         {capacity: 2048, maxRecord: 2040, before: []int{1000, 100}, released: 2, writes: []int{2040}, do: write},
+	"batch":           {capacity: 256, maxRecord: 120, before: []int{40}, released: 0, writes: []int{24, 0, 7, 64}, do: batch},
+	"room":            {capacity: 256, maxRecord: 120, before: full, late: 2, writes: []int{100}, do: write},
+	"room, unflushed": {capacity: 256, maxRecord: 120, unflushed: full, late: 3, writes: []int{50, 60}, do: batch},
 	"shorter": {capacity: 256, maxRecord: 120, before: []int{40}, writes: []int{3}, do: func(p *ring.Producer, first int, payloads [][]byte) error {
 		b, err := p.Reserve(100)
 		copy(b, payloads[0])
@@ -181,9 +183,13 @@ var _ = proctest.Helper("step-write", func(args []string) {
 	if !w.attach {
 		p, err = ring.NewProducer(tracee.Image, w.options())
 	}
+	for i, n := range w.unflushed {
+		err = errors.Join(err, put(p, len(w.before)+i, n))
+	}
+	first := len(w.before) + len(w.unflushed)
 	payloads := make([][]byte, len(w.writes))
 	for i, n := range w.writes {
-		payloads[i] = content(len(w.before)+i, n)
+		payloads[i] = content(first+i, n)
 	}
 	tracee.Begin()
 	tracee.End()
@@ -193,9 +199,9 @@ var _ = proctest.Helper("step-write", func(args []string) {
 		case w.attach:
 			_, err = ring.NewProducer(tracee.Image, w.options())
 		case w.planted != none:
-			w.planted.write(tracee.Image, w.capacity, len(w.before), payloads)
+			w.planted.write(tracee.Image, w.capacity, first, payloads)
 		default:
-			err = w.do(p, len(w.before), payloads)
+			err = w.do(p, first, payloads)
 		}
 		tracee.End()
 	}
@@ -213,8 +219,8 @@ func stepWrite(t *testing.T, name string) error {
 	t.Helper()
 	w := writings[name]
 	h := w.history()
-	n := len(w.before)
-	image := h.makeImage(t, w.capacity, w.maxRecord, n, w.released)
+	n := len(w.before) + len(w.unflushed)
+	image := h.makeImage(t, w.capacity, w.maxRecord, len(w.before), w.released)
 	if w.asleep {
 		// Announced before the records that are unread were committed.
 		*(*uint32)(unsafe.Pointer(&image[offAsleep])) |= 1

@@ -88,6 +88,10 @@ func keep(t *testing.T, dir, name string, size int) (cmd *exec.Cmd, in io.Closer
 	return cmd, stdin, strings.TrimSpace(line)
 }
 
+// What these tests are worth was shown by taking away, one at a time: the lock
+// that the owner holds, the lock of the directory, the second look at the name,
+// and the guard of Access. Each time a test failed.
+
 // 1. A segment is found by its name, while its owner lives, by other processes.
 // 2. Making it again is refused, and says who owns it.
 // 3. Close removes the name, and nothing else is left in the directory.

@@ -39,10 +39,11 @@ type parker struct {
 	mu      sync.Mutex
 	groups  map[key]*group
 	order   []*group // the same, to go round
+	spare   *group   // the one that was emptied last: a lone waiter allocates nothing
 	first   int      // where in order the next window starts
 	leader  *waiter
-	parked  bool    // the leader is on its way into the kernel, there, or back
-	refused []*span // addresses about to be unmapped
+	parked  bool // the leader is on its way into the kernel, there, or back
+	refused []*refusal
 
 	keys  [maxWords]key // the leader's: what it is parked on
 	slice time.Duration // the leader's: how long it parks when it cannot park on all
@@ -60,6 +61,12 @@ const (
 type key struct {
 	word *uint32
 	old  uint32
+}
+
+// A refusal is a segment that is about to be unmapped.
+type refusal struct {
+	span
+	name string
 }
 
 type group struct {
@@ -94,11 +101,11 @@ func (p *parker) wait(ctx context.Context, word *uint32, old uint32) error {
 	w.done, w.err = false, nil
 
 	p.mu.Lock()
-	for _, s := range p.refused {
-		if s.contains(word) {
+	for _, r := range p.refused {
+		if r.contains(word) {
 			p.mu.Unlock()
 			waiters.Put(w)
-			return fail("wait", "", os.ErrClosed, "")
+			return fail("wait", r.name, os.ErrClosed, "")
 		}
 	}
 	fresh := p.enter(w, key{word, old})
@@ -244,7 +251,11 @@ func (p *parker) kick() {
 func (p *parker) enter(w *waiter, k key) (fresh bool) {
 	g := p.groups[k]
 	if fresh = g == nil; fresh {
-		g = &group{key: k, index: len(p.order)}
+		if g = p.spare; g == nil {
+			g = new(group)
+		}
+		p.spare = nil
+		*g = group{key: k, index: len(p.order)}
 		p.groups[k] = g
 		p.order = append(p.order, g)
 	}
@@ -280,6 +291,7 @@ func (p *parker) finish(w *waiter, err error) {
 		p.order[g.index].index = g.index
 		p.order[last] = nil
 		p.order = p.order[:last]
+		p.spare = g
 	}
 
 	if w == p.leader {
@@ -305,17 +317,17 @@ func (p *parker) cancel(w *waiter, err error) {
 	p.finish(w, err)
 }
 
-// refuse ends all waits on words in s with os.ErrClosed, and refuses new ones
-// until release is called.
-func (p *parker) refuse(s span) (release func()) {
+// refuse ends all waits on words of the named segment, which is mapped at s, with
+// os.ErrClosed, and refuses new ones until release is called.
+func (p *parker) refuse(s span, name string) (release func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := &s
+	r := &refusal{s, name}
 	p.refused = append(p.refused, r)
 	for i := len(p.order) - 1; i >= 0; i-- {
 		// finish moves the last group here, which was looked at before.
 		if g := p.order[i]; s.contains(g.word) {
-			p.free(g, fail("wait", "", os.ErrClosed, ""))
+			p.free(g, fail("wait", name, os.ErrClosed, ""))
 		}
 	}
 	return func() {

@@ -34,8 +34,8 @@ type victim struct {
 // at is the offset in the file of a page of the region.
 func (v victim) at(page int) int64 { return PageSize + int64(page)*PageSize }
 
-// The attacks on the memory: what FAULTS against a segment can go through a
-// descriptor or a mapping. The seal stops them.
+// The attacks on the memory: all that can go through a descriptor or a mapping.
+// The seal stops them.
 var memoryAttacks = []attack{
 	{"mmap for writing", func(v victim, page int) error { return mmapAndWrite(v.fd, v.at(page)) }},
 	{"mprotect of the read-only mapping", func(v victim, page int) error { return mprotectAndWrite(v.mapping, v.at(page)) }},

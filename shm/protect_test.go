@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
@@ -118,6 +119,8 @@ func names(list []attack) (n []string) {
 	return n
 }
 
+// Taking F_SEAL_FUTURE_WRITE away makes this test and the next but one fail.
+//
 // No path through a descriptor or a mapping changes a byte of a segment that was
 // handed out read-only, whoever tries. What can be done is to write into the
 // owner's own process, and Undumpable puts an end to that for all but root.
@@ -159,6 +162,49 @@ func TestReadOnlyHandOffCannotBeTurned(t *testing.T) {
 			}
 		})
 	}
+}
+
+// secluded does what an owner does, after Undumpable.
+var secluded = proctest.Helper("secluded", func(args []string) {
+	check(Undumpable())
+	dir := filepath.Join(args[0], "private")
+	check(os.Mkdir(dir, 0o700))
+	for _, make := range []func() (*Segment, error){
+		func() (*Segment, error) { return Create(Options{Size: 100, Prefault: true}) },
+		func() (*Segment, error) {
+			return CreateNamed(dir, Options{Name: "n", Size: 100, HugePages: HugePagesTry})
+		},
+	} {
+		s, err := make()
+		check(err)
+		f, err := s.Reopen()
+		check(err)
+		a, err := Attach(f, Expect{})
+		check(err)
+		next, err := s.Grow(200)
+		check(err)
+		check(s.Supersede(next))
+		check(errors.Join(a.Close(), s.Close(), next.Close()))
+	}
+	fmt.Println("ok")
+})
+
+// An owner that nobody can look into can still do its own work: what the package
+// needs of /proc/self is open to the process itself.
+func TestUndumpableOwnerWorks(t *testing.T) {
+	dir := t.TempDir()
+	cmd := proctest.Command(t, secluded, dir)
+	if os.Geteuid() == 0 {
+		if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil { // or the other uid cannot enter
+			t.Fatal(err)
+		}
+		if err := os.Chown(dir, nobody, nobody); err != nil {
+			t.Skip(err)
+		}
+		cmd.Path = "/proc/self/exe"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	finish(t, cmd)
 }
 
 // The check above catches what it is for: without the seal, the same attacks on

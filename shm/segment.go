@@ -204,7 +204,7 @@ func (s *Segment) CloseWait(ctx context.Context) error {
 		s.waiting++
 		s.mu.Unlock()
 
-		release := process.refuse(spanOf(s.mapping))
+		release := process.refuse(spanOf(s.mapping), s.name)
 		var err error
 		select {
 		case <-idle:
@@ -234,7 +234,7 @@ func (s *Segment) CloseWait(ctx context.Context) error {
 // out.
 func (s *Segment) unmap() error {
 	// From here to the end of munmap nobody can begin to wait on these addresses.
-	release := process.refuse(spanOf(s.mapping))
+	release := process.refuse(spanOf(s.mapping), s.name)
 	var errs []error
 	if s.file != nil {
 		s.announce(Retired)

@@ -62,7 +62,7 @@ type parker struct{}
 
 var process parker
 
-func (parker) refuse(span) func() { return func() {} }
+func (parker) refuse(span, string) func() { return func() {} }
 
 func (parker) wait(context.Context, *uint32, uint32) error { return unsupported("wait", "") }
 

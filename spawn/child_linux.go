@@ -18,10 +18,6 @@ import (
 )
 
 const (
-	// ExitServerGone is the exit code of a worker that ended because its server
-	// was gone (EX_UNAVAILABLE of sysexits.h).
-	ExitServerGone = 69
-
 	// serverGoneGrace is how long such a worker has to end by itself after its
 	// context ended.
 	serverGoneGrace = 2 * time.Second

@@ -9,20 +9,19 @@
 //
 // What holds, whatever the workers do:
 //
-//   - One server per run name and runtime directory. The lock is the kernel's:
-//     it ends with its holder, so a killed server never has to be cleaned up
-//     by hand.
-//   - Every child is one of four things at any time: running, a zombie being
-//     read out, reaped, or never started. Each is reaped once, and its exit
-//     code, signal and last lines of stderr are reported once.
+//   - One server per run name and runtime directory. The lock is the kernel's: it
+//     ends with its holder, so a killed server is never cleaned up by hand.
+//   - All workers of a group are started, or none.
 //   - All children are killed by the kernel when the server dies (parent-death
-//     signal), and none is killed by the mere end of one of its threads.
+//     signal), and none by the mere end of one of its threads.
+//   - Each worker's exit code, signal and last lines of stderr are reported once,
+//     when all it had written was delivered.
 //   - Each line of stdout and stderr is delivered once and in order, up to
 //     [MaxLine] bytes unbroken, the last unterminated one included, also after
 //     SIGKILL.
 //   - A worker costs the server at most four descriptors and no thread.
-//   - After Close no process, descriptor, goroutine, file or directory of the
-//     run is left.
+//   - After Close no process, descriptor, goroutine, file or directory of the run
+//     is left.
 //
 // # Two kinds of workers
 //
@@ -48,9 +47,19 @@
 // # What the parent-death signal does not reach
 //
 // It reaches the children, not their children. As long as the server lives, the
-// process group of a worker is killed when the worker ends; when the server
-// itself is killed, a grandchild lives on until it notices. The signal is also
-// dropped by the kernel when a worker executes a set-user-id program.
+// process group of a worker is killed when the worker has ended (a quarter of a
+// second later, if something of it still holds the output, so that the tee of a
+// script can finish its line). When the server itself is killed, grandchildren
+// live on until they notice; so do, at any time, those that have left the group
+// (setsid). The kernel also drops the signal when a worker executes a set-user-id
+// program.
+//
+// # Reading the source
+//
+// One actor, one file: claim (the run's directory and locks), launcher (the thread
+// that forks), start (what a worker is given), worker (its life, from the start to
+// its last line), output and lines (capture), control and frame (messages), group,
+// server, child (the other side).
 //
 // Linux only. On other systems everything compiles, and returns an error that
 // wraps [errors.ErrUnsupported].

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -33,7 +34,17 @@ func TestExitCodesAndSignals(t *testing.T) {
 		spec.Cmd = append(spec.Cmd, "s"+strconv.Itoa(int(sig)))
 	}
 	spec.Workers = len(codes) + len(signals)
-	for _, x := range run(t, s, spec) {
+	rounds := 1
+	if stress() {
+		rounds = 10_000 / spec.Workers
+	}
+	for range rounds {
+		checkExits(t, run(t, s, spec), codes, signals)
+	}
+}
+
+func checkExits(t *testing.T, exits []Exit, codes []int, signals []syscall.Signal) {
+	for _, x := range exits {
 		if x.Rank < len(codes) {
 			if want := codes[x.Rank]; x.Code != want || x.Signal != 0 {
 				t.Errorf("code %d reported as %s (%d)", want, x.Cause(), x.Code)
@@ -166,12 +177,37 @@ func TestStop(t *testing.T) {
 
 	// A process that was stopped takes notice of TERM when it goes on: it is made
 	// to, well before the deadline.
-	frozen := shell(1, "echo; kill -STOP $$; sleep 600")
+	frozen := shell(1, "kill -STOP $$; sleep 600")
 	frozen.Group, frozen.StopTimeout = "frozen", time.Hour
 	g = start(t, s, frozen)
-	ready(g)
+	pid := g.Infos()[0].Pid
+	eventually(t, "it is stopped", func() bool {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return strings.Contains(string(b), ") T ")
+	})
 	check(g, syscall.SIGTERM)
+
+	// However often it is asked for, TERM is sent once: a second one would end a
+	// worker that is about to end in order.
+	g = start(t, s, Spec{Func: tidy, Workers: 2, StopTimeout: time.Hour})
+	ready(g)
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() { g.Stop(context.Background()) })
+	}
+	wg.Wait()
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
 }
+
+// tidy takes its time to end.
+var tidy = workerFunc("tidy", func(c *Child) {
+	ctx := c.Context()
+	fmt.Println("ready")
+	<-ctx.Done()
+	time.Sleep(50 * time.Millisecond)
+})
 
 func TestSignal(t *testing.T) {
 	rec := newRecorder()

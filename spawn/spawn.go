@@ -26,6 +26,10 @@ const (
 
 	// DefaultStopTimeout is how long a worker has between SIGTERM and SIGKILL.
 	DefaultStopTimeout = 10 * time.Second
+
+	// ExitServerGone is the exit code of a function worker that ended because its
+	// server was gone (EX_UNAVAILABLE of sysexits.h).
+	ExitServerGone = 69
 )
 
 // A Resource is something that every function worker of a server is given under

@@ -46,7 +46,10 @@ func (s *Server) plan(spec Spec) (plan, error) {
 	}
 	p.env = mergeEnv(os.Environ(), s.opt.Env, spec.Env)
 	if spec.Func != "" {
-		p.name, p.argv = s.exeName, os.Args[:1]
+		p.name, p.argv = s.exeName, []string{s.exeName}
+		if len(os.Args) > 0 {
+			p.argv = os.Args[:1]
+		}
 		return p, nil
 	}
 	path, err := findCommand(spec.Cmd[0], spec.Dir, p.env)

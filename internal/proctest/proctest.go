@@ -37,6 +37,21 @@ import (
 // EnvHelper names the helper that a re-executed test binary has to run.
 const EnvHelper = "SHMKIT_TEST_HELPER"
 
+// EnvEmulator names the program that a second process needs in front of it when
+// the test binary is of another architecture, as in
+//
+//	SHMKIT_TEST_EMULATOR=qemu-aarch64 GOARCH=arm64 go test -exec qemu-aarch64 ./...
+const EnvEmulator = "SHMKIT_TEST_EMULATOR"
+
+// SkipIfEmulated skips a test of what an emulator does not have: ptrace, or the
+// system calls of a kernel as they are.
+func SkipIfEmulated(t testing.TB, why string) {
+	t.Helper()
+	if e := os.Getenv(EnvEmulator); e != "" {
+		t.Skipf("under %s: %s", e, why)
+	}
+}
+
 // envParent names the test binary that started a helper.
 const envParent = "SHMKIT_TEST_PARENT"
 
@@ -146,7 +161,11 @@ func Command(t testing.TB, name string, args ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatalf("proctest: own executable: %v", err)
 	}
-	cmd := exec.Command(exe, append([]string{"--"}, args...)...)
+	args = append([]string{"--"}, args...)
+	if e := os.Getenv(EnvEmulator); e != "" {
+		exe, args = e, append([]string{exe}, args...)
+	}
+	cmd := exec.Command(exe, args...)
 	cmd.Env = append(os.Environ(), EnvHelper+"="+name, envParent+"="+strconv.Itoa(os.Getpid()))
 	cmd.Stderr = os.Stderr
 	t.Cleanup(func() {

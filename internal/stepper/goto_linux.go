@@ -15,39 +15,40 @@ type Trace []uintptr
 // Trace executes the operation at whose Begin the helper stands, to its End, and
 // returns its path.
 //
-// Where the scheduler broke in, it did so at the beginning of a function, which
-// then begins again. That first beginning is left out: it is not on the path that
-// an undisturbed run takes.
+// The scheduler breaks in where a function begins, and the function then begins
+// again. All from the first beginning to the second is left out: it is not on the
+// path of an undisturbed run.
 func (p *Process) Trace() Trace {
 	var trace Trace
-	disturbed := false
+	again := uintptr(0) // entry of the function that is to begin again
 	for range p.Steps() {
 		pc := p.rawPC()
-		name := p.funcAt(pc)
 		switch {
-		case strings.HasPrefix(name, "runtime.morestack"):
-			if !disturbed && len(trace) > 0 {
-				trace = p.dropPrologue(trace)
-			}
-			disturbed = true
-		case !strings.HasPrefix(name, "runtime."):
-			disturbed = false
+		case again == 0 && strings.HasPrefix(p.funcAt(pc), "runtime.morestack"):
+			trace, again = p.dropBeginning(trace)
+		case again == p.here(pc):
+			again = 0
 		}
-		trace = append(trace, pc)
+		if again == 0 {
+			trace = append(trace, pc)
+		}
 	}
 	return trace
 }
 
-// dropPrologue takes the steps from the entry of the function that trace ends in
-// off its end.
-func (p *Process) dropPrologue(trace Trace) Trace {
+// dropBeginning takes the steps from the entry of the function that trace ends in
+// off its end. It returns that entry, or 0 if there is none.
+func (p *Process) dropBeginning(trace Trace) (Trace, uintptr) {
+	if len(trace) == 0 {
+		return trace, 0
+	}
 	fn := runtime.FuncForPC(p.here(trace[len(trace)-1]))
 	for i := len(trace) - 1; i >= 0 && fn != nil && p.funcAt(trace[i]) == fn.Name(); i-- {
 		if p.here(trace[i]) == fn.Entry() {
-			return trace[:i]
+			return trace[:i], fn.Entry()
 		}
 	}
-	return trace
+	return trace, 0
 }
 
 // Places returns the indexes i of trace that lie in code of the given package (or
@@ -62,7 +63,14 @@ func (p *Process) Places(trace Trace, pkg string) []int {
 	var places []int
 	// After the last step the End is already under way, and a breakpoint is late.
 	for i, pc := range trace[:len(trace)-1] {
-		if strings.HasPrefix(p.funcAt(pc), pkg) {
+		fn := runtime.FuncForPC(p.here(pc))
+		if fn == nil {
+			continue
+		}
+		// By name it is the innermost function that was inlined here, by entry the
+		// outermost: either may be of the package.
+		outer := runtime.FuncForPC(fn.Entry())
+		if strings.HasPrefix(fn.Name(), pkg) || outer != nil && strings.HasPrefix(outer.Name(), pkg) {
 			places = append(places, i)
 		}
 	}

@@ -395,7 +395,11 @@ func waiting(e *Env) error {
 		if err := p.WakeWith(e.Waiter); err != nil {
 			return err
 		}
-		if err := <-done; err != nil {
+		err = <-done
+		if err == nil {
+			err = ctx.Err() // it woke up by itself in the end, and found the news
+		}
+		if err != nil {
 			return fmt.Errorf("waiting across a change of writers: %w", err)
 		}
 	}
