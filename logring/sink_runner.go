@@ -3,6 +3,7 @@ package logring
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -323,7 +324,8 @@ func (r *runner) note(err error) {
 	defer r.mu.Unlock()
 	r.stats.Errors++
 	r.stats.LastError = err.Error()
-	if len(r.lastErrs) < 4 {
+	told := slices.ContainsFunc(r.lastErrs, func(e error) bool { return e.Error() == err.Error() })
+	if !told && len(r.lastErrs) < 4 { // a disk that stays full fails the same way each time
 		r.lastErrs = append(r.lastErrs, err)
 	}
 }

@@ -129,7 +129,8 @@ func (c *Consumer) batch(max int, yield func(Record) bool) {
 	if !ok {
 		return
 	}
-	for end := c.limit; max > 0 && c.pos != end; max-- {
+	// The body of the loop may use the consumer, too: pos may be past end then.
+	for end := c.limit; max > 0 && int64(end-c.pos) > 0; max-- {
 		r, ok, err := c.Next()
 		if !ok {
 			c.err = err

@@ -358,9 +358,9 @@ func hostile(t *testing.T, name string) error {
 	}
 	// A part of all combinations, evenly spread.
 	rng := rand.New(rand.NewPCG(1, 2))
-	part := 600
+	part := 400
 	if stress {
-		part *= 20
+		part *= 50
 	}
 	if w.policy == ring.OverwriteOldest && !w.producer {
 		part /= 2 // copies word by word, so that each place is far down a loop

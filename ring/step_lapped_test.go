@@ -101,16 +101,16 @@ func stepLapped(t *testing.T, name string) (gaps int, err error) {
 	if !stress { // every place of the beginning and the end, a part of the long copy
 		var some []int
 		for i, at := range places {
-			ends := w.planted == nil && (i < 70 || i >= len(places)-70)
-			if ends || i%41 == 0 && w.planted == nil || i%101 == 0 {
+			ends := w.planted == nil && (i < 60 || i >= len(places)-60)
+			if ends || i%101 == 0 {
 				some = append(some, at)
 			}
 		}
 		places = some
 	}
 	missed := 0
-	for _, at := range places {
-		for _, j := range []int{1, 2, len(more)} {
+	for i, at := range places {
+		for _, j := range []int{1 + i%2, len(more)} {
 			copy(p.Image(), image)
 			advance()
 			if !p.Goto(trace, at) {
