@@ -84,13 +84,13 @@ func saturated(b *testing.B, l counters, read func() error) {
 	b.ReportMetric(float64(took.Nanoseconds())/float64(max(written, 1)), "ns/publish")
 }
 
-// BenchmarkStopped reads 4 KiB from a latch whose writer does nothing, and from one whose
+// BenchmarkStopped reads 64 KiB from a latch whose writer does nothing, and from one whose
 // writer was stopped in the middle of a publication: the median and the 99.9th percentile
 // of single reads, clock included, are to be the same.
 func BenchmarkStopped(b *testing.B) {
 	for _, stopped := range []bool{false, true} {
 		b.Run(map[bool]string{false: "idle", true: "half-way"}[stopped], func(b *testing.B) {
-			s := newStage(b, "bytes 65536/4 slots")
+			s := newStage(b, "fixed/65536/4")
 			writer := s.play()
 			for range 1000 {
 				runFor(100 * time.Microsecond)

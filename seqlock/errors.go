@@ -13,11 +13,11 @@ var (
 	// ErrContended: every one of the bounded attempts to copy a version was
 	// overtaken by the writer. The latch is intact; read again later, or give
 	// the latch more slots.
-	ErrContended = errors.New("seqlock: lapped by the writer on every attempt: read again, or format with more slots")
+	ErrContended = errors.New("seqlock: overtaken by the writer on every attempt: read again; more slots make it rare")
 
 	// ErrUnfinished: an [OddEven] writer is, or died, in the middle of a store.
 	// It is an [ErrContended] whose cause is known.
-	ErrUnfinished = fmt.Errorf("%w: a store is unfinished: its writer is stopped or dead, its successor's first Store repairs it", ErrContended)
+	ErrUnfinished error = unfinished{}
 
 	// ErrNotFormatted: the view holds no latch of this package.
 	ErrNotFormatted = errors.New("not formatted: the owner has to format it first")
@@ -53,6 +53,14 @@ var (
 	// ErrNoWaiter: Wait was called without a [Waiter].
 	ErrNoWaiter = errors.New("seqlock: wait needs a Waiter (a futex, or seqlock.Poll)")
 )
+
+type unfinished struct{}
+
+func (unfinished) Error() string {
+	return "seqlock: a store is under way and does not end: continue its writer, or let a successor store"
+}
+
+func (unfinished) Unwrap() error { return ErrContended }
 
 // LayoutError tells why a view cannot be formatted or opened.
 type LayoutError struct {

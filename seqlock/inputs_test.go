@@ -58,7 +58,7 @@ func TestSize(t *testing.T) {
 		_, err := seqlock.Size(most, 3)
 		wantLayout(t, "Size beyond the address space", err, seqlock.ErrGeometry)
 	}
-	for payload, want := range map[int]int{-1: 64, 0: 64, 64: 64, 4 << 10: 64, 4<<10 + 1: 32, 16 << 10: 16, 64 << 10: 4, 1 << 30: 4} {
+	for payload, want := range map[int]int{-1: 64, 0: 64, 64: 64, 4 << 10: 64, 4<<10 + 1: 32, 16 << 10: 16, 64 << 10: 4, 1 << 30: 4, math.MaxInt: 4, math.MinInt: 64} {
 		if got := seqlock.SlotsFor(payload); got != want {
 			t.Errorf("SlotsFor(%d) = %d, want %d", payload, got, want)
 		}
@@ -297,6 +297,20 @@ func TestHostileBool(t *testing.T) {
 	}
 	if f.Count != 0xfefefefe || index(f.On)+index(f.More[0].Ok)+index(f.More[2].Ok) != 3 || f.On != true {
 		t.Errorf("loaded %+v", f)
+	}
+}
+
+// TestEmptyLeavesValue: before the first version a load touches nothing.
+func TestEmptyLeavesValue(t *testing.T) {
+	for _, slots := range []int{4, 5} { // the way of one cache line, and the other one
+		l, err := seqlock.NewLatch[[8]uint64](heap(t, 128+5*128), slots)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := [8]uint64{1, 2, 3, 4, 5, 6, 7, 8}
+		if version, err := l.Load(&v); version != 0 || !errors.Is(err, seqlock.ErrEmpty) || v != [8]uint64{1, 2, 3, 4, 5, 6, 7, 8} {
+			t.Errorf("%d slots: version %d, %v, value %v", slots, version, err, v)
+		}
 	}
 }
 

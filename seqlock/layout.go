@@ -142,7 +142,7 @@ func Size(payload, slots int) (int, error) {
 func SlotsFor(payload int) int {
 	const most, least, budget = 64, 4, 256 << 10
 	n := most
-	for n > least && n*max(payload, 0) > budget {
+	for n > least && payload > budget/n {
 		n /= 2
 	}
 	return n

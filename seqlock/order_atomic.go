@@ -5,6 +5,7 @@ package seqlock
 import (
 	"encoding/binary"
 	"sync/atomic"
+	"unsafe"
 )
 
 // The portable form, and the one the race detector understands: every store to
@@ -17,11 +18,7 @@ func storeFence()                             {}
 
 func fillLength(dst *uint64, n uint64) { atomic.StoreUint64(dst, n) }
 
-func fill64(d, s *[8]uint64) {
-	for i := range s {
-		atomic.StoreUint64(&d[i], s[i])
-	}
-}
+func fillLine(dst, src unsafe.Pointer) { fill((*[8]uint64)(dst)[:], bytesAt(src, 64)) }
 
 // fill stores whole words; the last one is padded with zeros.
 func fill(dst []uint64, src []byte) {

@@ -16,12 +16,12 @@ func fill(dst []uint64, src []byte) {
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), len(dst)*wordSize), src)
 }
 
-// fill64 is fill for 64 bytes, without the call to memmove that an assignment of
-// arrays would be.
-func fill64(d, s *[8]uint64) {
-	d[0], d[1], d[2], d[3] = s[0], s[1], s[2], s[3]
-	d[4], d[5], d[6], d[7] = s[4], s[5], s[6], s[7]
-}
+// line is 64 bytes as a struct: the compiler assigns one by a few vector moves, where
+// for an array it would call memmove.
+type line struct{ a, b, c, d, e, f, g, h uint64 }
+
+// fillLine is fill for 64 bytes, without a call.
+func fillLine(dst, src unsafe.Pointer) { *(*line)(dst) = *(*line)(src) }
 
 // fillLength stores the length word of a slot of the bytes form. It is part of
 // the fill.

@@ -27,8 +27,8 @@ const bulk = 2048
 //
 //	(a) fill of p before pub=p         writer: storeVersion is a release store
 //	(b) pub=p+N−1 before fill of p+N   writer: storeFence
-//	(c) the copy before the second     reader: atomic loads
-//	    load of pub
+//	(c) the copy before the second     reader: atomic loads, or on amd64
+//	    load of pub                            ordinary ones, see copyOut
 //
 // (a) with the acquire load of pub makes all of version p visible to the copy;
 // (b) with (c) is the message-passing shape once more, from the data words to

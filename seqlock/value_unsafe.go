@@ -12,7 +12,7 @@ func (w *writer) store(src unsafe.Pointer) (uint64, error) {
 	if w.line && src != nil && w.waiter == nil && atomic.LoadUint64(w.published) == w.last {
 		v := w.last + 1
 		storeFence()
-		fill64((*[8]uint64)(unsafe.Add(w.first, (v&w.mask)*slotAlign)), (*[8]uint64)(src))
+		fillLine(unsafe.Add(w.first, (v&w.mask)*slotAlign), src)
 		w.last = v
 		storeVersion(w.published, v)
 		return v, nil
@@ -37,19 +37,8 @@ func (w *writer) storeAny(src unsafe.Pointer) (uint64, error) {
 // loadAny's.
 func (s *slots) load(dst unsafe.Pointer) (uint64, error) {
 	if s.line && dst != nil {
-		p := s.version()
-		src := (*[8]uint64)(unsafe.Add(s.first, (p&s.mask)*slotAlign))
-		to := (*[8]uint64)(dst)
-		// For these loads see copyOut.
-		to[0] = atomic.LoadUint64(&src[0])
-		to[1] = atomic.LoadUint64(&src[1])
-		to[2] = atomic.LoadUint64(&src[2])
-		to[3] = atomic.LoadUint64(&src[3])
-		to[4] = atomic.LoadUint64(&src[4])
-		to[5] = atomic.LoadUint64(&src[5])
-		to[6] = atomic.LoadUint64(&src[6])
-		to[7] = atomic.LoadUint64(&src[7])
-		if p != 0 {
+		if p := s.version(); p != 0 {
+			copyLine(dst, unsafe.Add(s.first, (p&s.mask)*slotAlign))
 			if s.accept(p) {
 				return p, nil
 			}
