@@ -54,17 +54,15 @@ func runPeer(b *testing.B, exe, what string, n int) float64 {
 	return figure
 }
 
-// between is how long both parties rest between two parked round trips.
-const between = 100 * time.Microsecond
-
-// parkedRing returns the nanoseconds of n round trips to a sleeping worker.
-func parkedRing(b *testing.B, n int) []float64 {
+// parkedRing returns the nanoseconds of n round trips to a worker that parks for
+// each, with a rest of the given length between them.
+func parkedRing(b *testing.B, n int, rest time.Duration) []float64 {
 	ns := make([]float64, n)
 	withRingWorker(b, ringJob{Level: "info", Mode: "echo-parked", N: n, Bytes: 8}, 64<<10, 64, func(e *ends) {
 		ctx := context.Background()
 		payload := make([]byte, 8)
 		for i := range ns {
-			time.Sleep(between)
+			pause(rest)
 			start := time.Now()
 			if err := e.out.Write(uint32(i), payload); err != nil {
 				b.Fatal(err)
@@ -153,7 +151,7 @@ func withSocketWorker(tb testing.TB, job ringJob, f func(path string)) {
 	}
 }
 
-func parkedSocket(b *testing.B, n int) []float64 {
+func parkedSocket(b *testing.B, n int, rest time.Duration) []float64 {
 	ns := make([]float64, n)
 	withSocketWorker(b, ringJob{Level: "info", Mode: "socket", N: n, Bytes: 8}, func(path string) {
 		c, err := net.Dial("unix", path)
@@ -163,7 +161,7 @@ func parkedSocket(b *testing.B, n int) []float64 {
 		defer c.Close()
 		buf := make([]byte, 8)
 		for i := range ns {
-			time.Sleep(between)
+			pause(rest)
 			start := time.Now()
 			if _, err := c.Write(buf); err != nil {
 				b.Fatal(err)
@@ -252,4 +250,10 @@ func shmipcEcho(conn net.Conn, job *ringJob) error {
 	}
 	stream.BufferReader().ReadBytes(1) // fails when the client has its last answer and closes
 	return nil
+}
+
+func pause(d time.Duration) {
+	if d > 0 {
+		time.Sleep(d)
+	}
 }

@@ -9,9 +9,9 @@ import (
 
 // BenchmarkRingThroughput moves 64-byte records flat out: ours from a worker
 // process to this one; a buffered Go channel between two goroutines of this
-// process; Boost.Lockfree's spsc_queue between two C++ processes. The channel and
-// the queue copy whole records; ours is filled and read in place, every word of
-// it written, its first and last read.
+// process; Boost.Lockfree's spsc_queue between two C++ processes. Each of them
+// buffers 1 MiB. The channel and the queue copy whole records; ours is filled and
+// read in place, every word of it written, its first and last read.
 //
 // The bars: 4 times the channel, twice Boost.
 func BenchmarkRingThroughput(b *testing.B) {
@@ -41,10 +41,11 @@ func BenchmarkRingThroughput(b *testing.B) {
 	}
 }
 
-// channelThroughput returns records per second through a channel of 1024.
+// channelThroughput returns records per second through a channel that buffers as
+// much as the ring: 1 MiB.
 func channelThroughput(n int) float64 {
 	type record [64]byte
-	ch := make(chan record, 1024)
+	ch := make(chan record, 16384)
 	go func() {
 		var r record
 		for i := range n {
@@ -110,19 +111,23 @@ func BenchmarkRingRoundTrip(b *testing.B) {
 	}
 }
 
-// BenchmarkRingParked is a round trip with both sides asleep when they wait,
-// against a Unix socket between the same two processes. The pause between the
-// rounds sends both to sleep.
+// BenchmarkRingParked is a round trip for which each side parks and is woken,
+// against a Unix socket between the same two processes: hot, one after the other;
+// and cold, with a rest of 100 µs before each, in which the CPUs go idle too.
 //
-// The bar: p50 and p99 below half of the socket's.
+// The bar: hot p50 and p99 below half of the socket's.
 func BenchmarkRingParked(b *testing.B) {
-	const n = 5_000
+	b.Run("hot", func(b *testing.B) { parked(b, 20_000, 0) })
+	b.Run("cold", func(b *testing.B) { parked(b, 3_000, 100*time.Microsecond) })
+}
+
+func parked(b *testing.B, n int, rest time.Duration) {
 	var ours50, ours99, sock50, sock99 []float64
 	for b.Loop() {
 		for range rounds {
-			ns := parkedRing(b, n)
+			ns := parkedRing(b, n, rest)
 			ours50, ours99 = append(ours50, percentile(ns, 50)), append(ours99, percentile(ns, 99))
-			ns = parkedSocket(b, n)
+			ns = parkedSocket(b, n, rest)
 			sock50, sock99 = append(sock50, percentile(ns, 50)), append(sock99, percentile(ns, 99))
 		}
 	}

@@ -69,9 +69,11 @@ func (e *ends) Close() {
 	}
 }
 
-func joinEnds(in, out *shm.Segment) (e *ends, err error) {
+// joinEnds attaches to both rings. spin is as in [ring.ConsumerOptions]: −1 parks at
+// once.
+func joinEnds(in, out *shm.Segment, spin time.Duration) (e *ends, err error) {
 	e = &ends{}
-	if e.in, err = ring.NewConsumer(in.Region(), ring.ConsumerOptions{Name: in.Name(), Waiter: shm.Futex{}}); err != nil {
+	if e.in, err = ring.NewConsumer(in.Region(), ring.ConsumerOptions{Name: in.Name(), Waiter: shm.Futex{}, Spin: spin}); err != nil {
 		return nil, err
 	}
 	if e.out, err = ring.NewProducer(out.Region(), ring.ProducerOptions{Name: out.Name(), Waiter: shm.Futex{}}); err != nil {
@@ -81,7 +83,7 @@ func joinEnds(in, out *shm.Segment) (e *ends, err error) {
 }
 
 // workerEnds attaches to the pair in a worker.
-func workerEnds(w *shmkit.Worker) (*ends, error) {
+func workerEnds(w *shmkit.Worker, spin time.Duration) (*ends, error) {
 	files, _, ok := w.Resource("pair")
 	if !ok {
 		return nil, fmt.Errorf("no pair")
@@ -94,7 +96,7 @@ func workerEnds(w *shmkit.Worker) (*ends, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := joinEnds(there, back)
+	e, err := joinEnds(there, back, spin)
 	if err == nil {
 		e.segs = []*shm.Segment{there, back}
 	}
@@ -104,14 +106,22 @@ func workerEnds(w *shmkit.Worker) (*ends, error) {
 // ringJob is what a ring worker is told.
 type ringJob struct {
 	Level string `json:"level"`
-	Mode  string `json:"mode"` // source, echo-busy, echo-parked
+	Mode  string `json:"mode"` // source, echo, echo-busy, echo-parked
 	N     int    `json:"n"`
 	Bytes int    `json:"bytes"`
 }
 
+// spin is how long both ends look before they park.
+func (j ringJob) spin() time.Duration {
+	if j.Mode == "echo-parked" {
+		return -1
+	}
+	return 0
+}
+
 var funcRing = shmkit.Func("bench-ring", func(ctx context.Context, w *shmkit.Worker) error {
 	job := shmkit.Config[ringJob](w).Load()
-	e, err := workerEnds(w)
+	e, err := workerEnds(w, job.spin())
 	if err != nil {
 		return err
 	}
@@ -181,7 +191,7 @@ func take(ctx context.Context, c *ring.Consumer, busy bool) (ring.Record, error)
 func withRingWorker(tb testing.TB, job ringJob, capacity, maxRecord int, f func(e *ends)) {
 	tb.Helper()
 	p := newPair(tb, capacity, maxRecord)
-	e, err := joinEnds(p.back, p.there)
+	e, err := joinEnds(p.back, p.there, job.spin())
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -239,7 +249,7 @@ func ringThroughput(tb testing.TB, n, bytes int) (rate float64) {
 
 // ringRoundTrips returns the nanoseconds of n round trips to a worker.
 func ringRoundTrips(tb testing.TB, n, bytes int, busy bool) []float64 {
-	mode := "echo-parked"
+	mode := "echo"
 	if busy {
 		mode = "echo-busy"
 	}

@@ -1,17 +1,14 @@
 package ring_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"flag"
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -338,65 +335,6 @@ func BenchmarkUnixSocket(b *testing.B) {
 	cmd.Wait()
 }
 
-// A timed reader parks for each record and reports how long ago it was written.
-var _ = proctest.Helper("timed", func(args []string) {
-	c := mustConsumer(attachTo(3, args[0]), ring.ConsumerOptions{Waiter: shm.Futex{}, Spin: -1})
-	var took []time.Duration
-	for {
-		if err := c.Wait(context.Background()); err != nil {
-			die("%v", err)
-		}
-		now := time.Now().UnixNano()
-		for r := range c.Batch(0) {
-			if r.Tag == stop {
-				slices.Sort(took)
-				fmt.Fprintln(os.Stdout, took[len(took)/2].Nanoseconds(), took[len(took)*99/100].Nanoseconds())
-				return
-			}
-			took = append(took, time.Duration(now-int64(binary.LittleEndian.Uint64(r.Payload))))
-		}
-		c.Release()
-	}
-})
-
-// BenchmarkWake is the way from Commit to a reader that was parked: one way, by
-// the clock that both processes share.
-func BenchmarkWake(b *testing.B) {
-	size, err := ring.Size(1<<16, 1<<10)
-	if err != nil {
-		b.Fatal(err)
-	}
-	f := memfd(b, size)
-	view := mapped(b, f, size)
-	cmd := proctest.Command(b, "timed", fmt.Sprint(size))
-	cmd.ExtraFiles = []*os.File{f}
-	var out bytes.Buffer
-	cmd.Stdout = &out
-	begin(b, cmd)
-	p := mustProducer(view, ring.ProducerOptions{Waiter: shm.Futex{}})
-	defer p.Close()
-	var stamp [64]byte
-	for range b.N + 1 {
-		for atomic.LoadUint64(at(view, 128))%2 == 0 { // not asleep yet
-			runtime.Gosched()
-		}
-		for start := time.Now(); time.Since(start) < 30*time.Microsecond; { // and into the kernel
-		}
-		binary.LittleEndian.PutUint64(stamp[:], uint64(time.Now().UnixNano()))
-		if err := p.Write(0, stamp[:]); err != nil {
-			b.Fatal(err)
-		}
-	}
-	p.Write(stop, nil)
-	if err := cmd.Wait(); err != nil {
-		b.Fatal(err)
-	}
-	var p50, p99 float64
-	fmt.Sscan(out.String(), &p50, &p99)
-	b.ReportMetric(p50, "p50-ns")
-	b.ReportMetric(p99, "p99-ns")
-}
-
 // BenchmarkAlone is what both sides cost without any cache line moving between
 // CPUs: one goroutine writes 64 records of 64 bytes and reads them.
 func BenchmarkAlone(b *testing.B) {
@@ -453,7 +391,7 @@ func TestBenchmarksRun(t *testing.T) {
 	for name, f := range map[string]func(*testing.B){
 		"throughput": func(b *testing.B) { throughput(b, 64, 64, "polite") },
 		"impolite":   func(b *testing.B) { throughput(b, 64, 1, "impolite") },
-		"round trip": BenchmarkRoundTrip, "parked": BenchmarkParked, "wake": BenchmarkWake,
+		"round trip": BenchmarkRoundTrip, "parked": BenchmarkParked,
 		"socket": BenchmarkUnixSocket, "channel": BenchmarkChannel, "alone": BenchmarkAlone,
 	} {
 		if r := testing.Benchmark(f); r.N == 0 {

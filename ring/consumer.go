@@ -148,7 +148,8 @@ func (c *Consumer) Err() error { return c.err }
 
 // Release gives the space of all records returned so far back to the producer,
 // and wakes it if it waits for that. The records' payloads are no longer valid. Call
-// it once per batch, not once per record: it costs a store-load barrier.
+// it once per batch, not once per record: it costs a store-load barrier. Where both
+// sides are to work at the same time, a batch is not more than a quarter of the ring.
 func (c *Consumer) Release() {
 	if c.pos == c.head || c.check() != nil {
 		return

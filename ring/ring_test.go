@@ -36,7 +36,7 @@ func newPair(t testing.TB, capacity, maxRecord int, o ring.ProducerOptions) (*ri
 
 // What Size grants is what Geometry finds, for every capacity and record size.
 func TestSizeAndGeometryAgree(t *testing.T) {
-	for capacity := 16; capacity > 0 && capacity <= 1<<31; capacity *= 2 {
+	for capacity := 16; capacity > 0 && uint64(capacity) <= 1<<31; capacity *= 2 {
 		for _, maxRecord := range []int{0, 1, 7, 8, 9, 100, capacity / 2, capacity - 9, capacity - 8} {
 			if maxRecord < 0 || maxRecord > capacity-8 {
 				continue

@@ -22,7 +22,7 @@ func TestTwoProcesses(t *testing.T) {
 	for _, v := range seqlocktest.Variants() {
 		t.Run(v.Name, func(t *testing.T) {
 			s := newStage(t, v.Name)
-			reads := max(200, pick(200_000, 20_000_000, 2_000_000_000)/(v.Max+200))
+			reads := max(200, pick(200_000, 20_000_000, 2_000_000_000)/(v.Max+136))
 			other := proctest.Command(t, watcher, s.name, s.path, strconv.FormatUint(s.seed, 10), strconv.Itoa(reads))
 			other.Env = append(other.Env, "GORACE=atexit_sleep_ms=0")
 			writer := s.play()
