@@ -96,7 +96,7 @@ var funcSocket = shmkit.Func("bench-socket", func(ctx context.Context, w *shmkit
 		return err
 	}
 	defer conn.Close()
-	if job.Mode == "shmipc" {
+	if strings.HasPrefix(job.Mode, "shmipc") {
 		return shmipcEcho(conn, job)
 	}
 	buf := make([]byte, job.Bytes)
@@ -175,23 +175,30 @@ func parkedSocket(b *testing.B, n int, rest time.Duration) []float64 {
 	return ns
 }
 
-// tuneShmipc gives shmipc-go what suits it best here: memory that is mapped by
-// descriptor, and buffers that hold each payload in one piece.
-func tuneShmipc(c *shmipc.Config) {
+// tuneShmipc leaves shmipc-go at its defaults, or gives it what suits it best here:
+// buffers that hold each payload in one piece.
+func tuneShmipc(c *shmipc.Config, tuned bool) {
 	c.MemMapType = shmipc.MemMapTypeMemFd
+	c.LogOutput = io.Discard
+	if !tuned {
+		return
+	}
 	c.ShareMemoryBufferCap = 128 << 20
 	c.BufferSliceSizes = []*shmipc.SizePercentPair{{Size: 64<<10 + 4096, Percent: 50}, {Size: 1<<20 + 4096, Percent: 50}}
-	c.LogOutput = io.Discard
 }
 
 // shmipcRoundTrips returns the nanoseconds of n round trips to a worker.
-func shmipcRoundTrips(b *testing.B, n, bytes int) []float64 {
+func shmipcRoundTrips(b *testing.B, n, bytes int, tuned bool) []float64 {
 	ns := make([]float64, n)
-	withSocketWorker(b, ringJob{Level: "info", Mode: "shmipc", N: n, Bytes: bytes}, func(path string) {
+	mode := "shmipc"
+	if tuned {
+		mode = "shmipc-tuned"
+	}
+	withSocketWorker(b, ringJob{Level: "info", Mode: mode, N: n, Bytes: bytes}, func(path string) {
 		conf := shmipc.DefaultSessionManagerConfig()
 		conf.Network, conf.Address, conf.SessionNum = "unix", path, 1
 		conf.ShareMemoryPathPrefix = filepath.Join(b.TempDir(), "shm")
-		tuneShmipc(conf.Config)
+		tuneShmipc(conf.Config, tuned)
 		m, err := shmipc.NewSessionManager(conf)
 		if err != nil {
 			b.Fatal(err)
@@ -224,7 +231,7 @@ func shmipcRoundTrips(b *testing.B, n, bytes int) []float64 {
 
 func shmipcEcho(conn net.Conn, job *ringJob) error {
 	conf := shmipc.DefaultConfig()
-	tuneShmipc(conf)
+	tuneShmipc(conf, job.Mode == "shmipc-tuned")
 	s, err := shmipc.Server(conn, conf)
 	if err != nil {
 		return err

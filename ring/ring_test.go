@@ -3,12 +3,12 @@ package ring_test
 import (
 	"context"
 	"errors"
+	"math/bits"
 	"os"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
-	"unsafe"
 
 	"shmkit/ring"
 )
@@ -43,7 +43,7 @@ func TestSizeAndGeometryAgree(t *testing.T) {
 			}
 			size, err := ring.Size(capacity, maxRecord)
 			if err != nil {
-				if uint64(capacity)+uint64(maxRecord) > 1<<31 && unsafe.Sizeof(0) == 4 {
+				if uint64(capacity)+uint64(maxRecord) > 1<<31 && bits.UintSize == 32 {
 					continue // does not fit this machine
 				}
 				t.Fatal(err)
@@ -67,8 +67,8 @@ func TestBadSizes(t *testing.T) {
 			t.Errorf("Size(%d, %d) = %d, %v", c.capacity, c.maxRecord, size, err)
 		}
 	}
-	if unsafe.Sizeof(0) == 8 {
-		if _, err := ring.Size(int(int64(1)<<32), 8); err == nil {
+	if bits.UintSize == 64 {
+		if _, err := ring.Size(1<<(bits.UintSize/2), 8); err == nil {
 			t.Error("a ring of 4 GiB is granted")
 		}
 	}
