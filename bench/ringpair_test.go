@@ -148,16 +148,22 @@ var funcRing = shmkit.Func("bench-ring", func(ctx context.Context, w *shmkit.Wor
 	return nil
 })
 
-// fill makes a record: its number, and for small ones every other word too, as a
-// program that has 64 bytes to send does.
+// fill makes a record: its number in every word of it, as a program does that has
+// so much to send.
 func fill(b []byte, i int) {
-	if len(b) > 1024 {
-		binary.LittleEndian.PutUint64(b, uint64(i))
-		return
-	}
 	for ; len(b) >= 8; b = b[8:] {
 		binary.LittleEndian.PutUint64(b, uint64(i))
 	}
+}
+
+// look reads a record as a program does that cares for it: its number, and a byte
+// of every cache line. A record with a line of another one is told by wrong.
+func look(b []byte) (number uint64, wrong bool) {
+	number = binary.LittleEndian.Uint64(b)
+	for i := 64; i < len(b); i += 64 {
+		wrong = wrong || b[i] != byte(number)
+	}
+	return number, wrong
 }
 
 // echo takes one record and sends it back.
@@ -234,7 +240,11 @@ func ringThroughput(tb testing.TB, n, bytes int) (rate float64) {
 				tb.Fatal(err)
 			}
 			for rec := range e.in.Batch(0) {
-				sum += binary.LittleEndian.Uint64(rec.Payload) + uint64(rec.Payload[len(rec.Payload)-1])&0
+				number, wrong := look(rec.Payload)
+				if wrong {
+					tb.Fatalf("record %d holds something else", number)
+				}
+				sum += number
 				got++
 			}
 			if err := e.in.Err(); err != nil {
