@@ -450,7 +450,10 @@ var _ = proctest.Helper("mutants", func([]string) {
 // Each planted bug is noticed by the cases that are there for it, and there is no
 // case that none of them trips: a case that cannot fail proves nothing.
 func TestSuiteNoticesPlantedBugs(t *testing.T) {
-	out, err := proctest.Command(t, "mutants").Output()
+	cmd := proctest.Command(t, "mutants")
+	// Some of the bugs are data races; what counts is whether a case notices them.
+	cmd.Env, cmd.Stderr = append(cmd.Env, "GORACE=exitcode=0"), nil
+	out, err := cmd.Output()
 	if err != nil || len(out) > 0 {
 		t.Errorf("%v\n%s", err, out)
 	}
