@@ -46,14 +46,13 @@ func Example() {
 	if err == nil {
 		err = group.Wait()
 	}
-	fmt.Println("wait:", err)
-	fmt.Println("close:", node.Close())
+	closeErr := node.Close() // from here on everything is written
+	fmt.Println(err, closeErr)
 	s := node.Stats()
 	fmt.Println("attempted", s.Attempted, "delivered", s.Delivered)
 	// Output:
-	// wait: <nil>
 	// level=INFO msg=hello group=greet worker=0 rank=0 of=1
-	// close: <nil>
+	// <nil> <nil>
 	// attempted 1 delivered 1
 }
 
