@@ -42,9 +42,10 @@ fuzz:
 stress:
 	SHMKIT_STRESS=1 $(GO) test -count=1 -timeout 60m ./...
 
+# First side by side with others, then each package by itself.
 bench:
-	cd bench && $(GO) test -run '^$$' -bench . ./...
-	$(GO) test -run '^$$' -bench . ./shm ./ring ./seqlock ./cfgblob ./logring ./spawn
+	cd bench && $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m .
+	$(GO) test -run '^$$' -bench . -benchtime 200ms -timeout 30m ./shm ./ring ./seqlock ./cfgblob ./logring ./spawn
 
 lint: fmt
 	@$(call each,$(GO) vet ./... && $(GO) run $(STATICCHECK) ./...)
