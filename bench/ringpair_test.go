@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -130,12 +131,14 @@ var funcRing = shmkit.Func("bench-ring", func(ctx context.Context, w *shmkit.Wor
 	}
 	defer e.Close()
 	if job.Mode == "source" {
+		record := template(job.Bytes)
 		for i := range job.N {
 			b, err := e.out.Reserve(job.Bytes)
 			if err != nil {
 				return err
 			}
-			fill(b, i)
+			binary.LittleEndian.PutUint64(record, uint64(i))
+			copy(b, record)
 			e.out.Commit(job.Bytes, 0)
 		}
 		return e.out.Flush()
@@ -148,22 +151,16 @@ var funcRing = shmkit.Func("bench-ring", func(ctx context.Context, w *shmkit.Wor
 	return nil
 })
 
-// fill makes a record: its number in every word of it, as a program does that has
-// so much to send.
-func fill(b []byte, i int) {
-	for ; len(b) >= 8; b = b[8:] {
-		binary.LittleEndian.PutUint64(b, uint64(i))
-	}
-}
+// template is what records hold behind their number.
+func template(n int) []byte { return bytes.Repeat([]byte{'x'}, n) }
 
 // look reads a record as a program does that cares for it: its number, and a byte
-// of every cache line. A record with a line of another one is told by wrong.
+// of every further cache line, and tells whether one of those is wrong.
 func look(b []byte) (number uint64, wrong bool) {
-	number = binary.LittleEndian.Uint64(b)
 	for i := 64; i < len(b); i += 64 {
-		wrong = wrong || b[i] != byte(number)
+		wrong = wrong || b[i] != 'x'
 	}
-	return number, wrong
+	return binary.LittleEndian.Uint64(b), wrong
 }
 
 // echo takes one record and sends it back.
@@ -225,10 +222,10 @@ func withRingWorker(tb testing.TB, job ringJob, capacity, maxRecord int, f func(
 }
 
 // ringThroughput returns records per second from a worker to this process.
-func ringThroughput(tb testing.TB, n, bytes int) (rate float64) {
-	job := ringJob{Level: "info", Mode: "source", N: n, Bytes: bytes}
-	capacity := max(1<<20, 4*nextPow2(bytes))
-	withRingWorker(tb, job, capacity, bytes, func(e *ends) {
+func ringThroughput(tb testing.TB, n, size int) (rate float64) {
+	job := ringJob{Level: "info", Mode: "source", N: n, Bytes: size}
+	capacity := max(1<<20, 4*nextPow2(size))
+	withRingWorker(tb, job, capacity, size, func(e *ends) {
 		ctx := context.Background()
 		if err := e.in.Wait(ctx); err != nil { // the first record starts the clock
 			tb.Fatal(err)
@@ -261,16 +258,16 @@ func ringThroughput(tb testing.TB, n, bytes int) (rate float64) {
 }
 
 // ringRoundTrips returns the nanoseconds of n round trips to a worker.
-func ringRoundTrips(tb testing.TB, n, bytes int, busy bool) []float64 {
+func ringRoundTrips(tb testing.TB, n, size int, busy bool) []float64 {
 	mode := "echo"
 	if busy {
 		mode = "echo-busy"
 	}
 	ns := make([]float64, n)
-	capacity := max(64<<10, nextPow2(bytes+8))
-	withRingWorker(tb, ringJob{Level: "info", Mode: mode, N: n, Bytes: bytes}, capacity, bytes, func(e *ends) {
+	capacity := max(64<<10, nextPow2(size+8))
+	withRingWorker(tb, ringJob{Level: "info", Mode: mode, N: n, Bytes: size}, capacity, size, func(e *ends) {
 		ctx := context.Background()
-		payload := make([]byte, bytes)
+		payload := template(size)
 		for i := range ns {
 			start := time.Now()
 			if err := e.out.Write(uint32(i), payload); err != nil {
@@ -280,7 +277,7 @@ func ringRoundTrips(tb testing.TB, n, bytes int, busy bool) []float64 {
 			if err != nil {
 				tb.Fatal(err)
 			}
-			if rec.Tag != uint32(i) || len(rec.Payload) != bytes {
+			if rec.Tag != uint32(i) || len(rec.Payload) != size {
 				tb.Fatalf("round %d: answer %d of %d bytes", i, rec.Tag, len(rec.Payload))
 			}
 			e.in.Release()
