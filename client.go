@@ -50,7 +50,11 @@ func Dial(ctx context.Context, o DialOptions) (*Client, error) {
 	case err != nil:
 		return nil, fmt.Errorf("shmkit: run %q: %w", run, err)
 	}
-	return &Client{run: run, conn: conn, in: bufio.NewReaderSize(conn, 1<<16)}, ctx.Err()
+	if err := ctx.Err(); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("shmkit: run %q: %w", run, err)
+	}
+	return &Client{run: run, conn: conn, in: bufio.NewReaderSize(conn, 1<<16)}, nil
 }
 
 func findRun(o DialOptions) (dir, run string, err error) {

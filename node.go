@@ -36,6 +36,7 @@ type Node struct {
 	server  *spawn.Server
 	control *controlServer
 
+	unfollow  func() bool // lets go of Start's context
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -103,7 +104,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, func() { n.Stop(context.WithoutCancel(ctx)) })
+	n.unfollow = context.AfterFunc(ctx, func() { n.Stop(context.WithoutCancel(ctx)) })
 	return n, nil
 }
 
@@ -186,6 +187,9 @@ func (n *Node) Close() error { return n.Shutdown(context.Background()) }
 func (n *Node) Shutdown(ctx context.Context) error {
 	n.closeOnce.Do(func() {
 		var errs []error
+		if n.unfollow != nil {
+			n.unfollow()
+		}
 		if n.control != nil {
 			errs = append(errs, n.control.Close())
 		}

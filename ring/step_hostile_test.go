@@ -425,8 +425,8 @@ func hostile(t *testing.T, name string) error {
 		}
 	}
 	p.Kill()
-	if tried := kinds["done"] + kinds["quarantined"] + kinds["refused"]; missed > tried {
-		t.Errorf("%d visits missed, %d made: a busy machine costs some, not most", missed, tried)
+	if tried := kinds["done"] + kinds["quarantined"] + kinds["refused"]; missed*20 > tried {
+		return stepper.Missed(missed, tried)
 	}
 	if kinds["quarantined"] == 0 || len(kinds) < 2 {
 		return fmt.Errorf("the flips changed nothing: %v", kinds)
@@ -493,7 +493,7 @@ func TestStepHostilePeer(t *testing.T) {
 			continue // have their own tests
 		}
 		t.Run(name, func(t *testing.T) {
-			if err := hostile(t, name); err != nil {
+			if err := stepper.Again(t, func() error { return hostile(t, name) }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -502,7 +502,7 @@ func TestStepHostilePeer(t *testing.T) {
 
 // The flips are shown to find a double fetch.
 func TestStepPlantedDoubleFetch(t *testing.T) {
-	if err := hostile(t, "planted double fetch"); err == nil || !strings.Contains(err.Error(), "set to") {
+	if err := stepper.Again(t, func() error { return hostile(t, "planted double fetch") }); err == nil || !strings.Contains(err.Error(), "set to") {
 		t.Errorf("a reader that fetches the length twice passed: %v", err)
 	} else {
 		t.Log(err)

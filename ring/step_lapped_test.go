@@ -4,6 +4,7 @@ package ring_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -171,8 +172,8 @@ func stepLapped(t *testing.T, name string) (gaps int, err error) {
 		}
 	}
 	p.Kill()
-	if missed > len(places) { // of two visits each: a busy machine costs some, not most
-		t.Errorf("%d visits missed at %d places", missed, len(places))
+	if missed*10 > len(places) { // of two visits each
+		return gaps, stepper.Missed(missed, len(places))
 	}
 	t.Logf("%d places, %d gaps", len(places), gaps)
 	return gaps, nil
@@ -183,7 +184,11 @@ func stepLapped(t *testing.T, name string) (gaps int, err error) {
 func TestStepLapped(t *testing.T) {
 	for _, name := range []string{"read lapped", "read nearly full", "planted lapped"} {
 		t.Run(name, func(t *testing.T) {
-			gaps, err := stepLapped(t, name)
+			var gaps int
+			err := stepper.Again(t, func() (err error) {
+				gaps, err = stepLapped(t, name)
+				return err
+			})
 			if err != nil {
 				t.Error(err)
 			}
@@ -197,8 +202,12 @@ func TestStepLapped(t *testing.T) {
 // The check is shown to see a torn record: a reader that does not ask again is
 // caught.
 func TestStepPlantedLapped(t *testing.T) {
-	if _, err := stepLapped(t, "planted careless"); err == nil {
-		t.Error("a reader that does not look whether its copy was overwritten passed")
+	err := stepper.Again(t, func() error {
+		_, err := stepLapped(t, "planted careless")
+		return err
+	})
+	if err == nil || errors.Is(err, stepper.ErrMissed) {
+		t.Errorf("a reader that does not look whether its copy was overwritten passed: %v", err)
 	} else {
 		t.Log(err)
 	}

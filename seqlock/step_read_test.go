@@ -263,8 +263,8 @@ func stepRead(t *testing.T, c readCase) (again int, err error) {
 		}
 	}
 	p.Kill()
-	if misses > 6*len(places) { // of 12 visits each: a busy machine costs some, not most
-		t.Errorf("%d visits missed at %d places", misses, len(places))
+	if misses > len(places)/2 { // of 12 visits each
+		return again, stepper.Missed(misses, len(places))
 	}
 	if c.reader != "plain" && int(res.Lapped) != again {
 		t.Errorf("Lapped says %d, %d reads were overtaken", res.Lapped, again)
@@ -281,7 +281,11 @@ func TestStepRead(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.String(), func(t *testing.T) {
-			again, err := stepRead(t, c)
+			var again int
+			err := stepper.Again(t, func() (err error) {
+				again, err = stepRead(t, c)
+				return err
+			})
 			if err != nil {
 				t.Error(err)
 			}
@@ -296,8 +300,12 @@ func TestStepRead(t *testing.T) {
 // The check is shown to see a torn read: a reader that accepts one version more
 // than it may is caught.
 func TestStepPlantedReader(t *testing.T) {
-	if _, err := stepRead(t, readCase{"generous", stepMost}); err == nil {
-		t.Error("a reader that accepts N-1 passed")
+	err := stepper.Again(t, func() error {
+		_, err := stepRead(t, readCase{"generous", stepMost})
+		return err
+	})
+	if err == nil || errors.Is(err, stepper.ErrMissed) {
+		t.Errorf("a reader that accepts N-1 passed: %v", err)
 	} else {
 		t.Log(err)
 	}
@@ -397,8 +405,8 @@ func hostile(t *testing.T, c readCase) error {
 		}
 	}
 	p.Kill()
-	if kinds["missed"] > kinds["delivered"] {
-		t.Errorf("too many places were missed: %v", kinds)
+	if kinds["missed"]*4 > kinds["delivered"] {
+		return stepper.Missed(kinds["missed"], kinds["delivered"])
 	}
 	delete(kinds, "missed")
 	if len(kinds) < 2 {
@@ -421,7 +429,7 @@ func poke(b []byte, size int, value uint64) {
 func TestStepHostileWriter(t *testing.T) {
 	for _, c := range []readCase{{"bytes", stepMost}, {"bytes", 9}, {"open", stepMost}} {
 		t.Run(c.String(), func(t *testing.T) {
-			if err := hostile(t, c); err != nil {
+			if err := stepper.Again(t, func() error { return hostile(t, c) }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -430,7 +438,7 @@ func TestStepHostileWriter(t *testing.T) {
 
 // The flips are shown to find a double fetch.
 func TestStepPlantedDoubleFetch(t *testing.T) {
-	if err := hostile(t, readCase{"double-fetch", stepMost}); err == nil || !strings.Contains(err.Error(), "step ") {
+	if err := stepper.Again(t, func() error { return hostile(t, readCase{"double-fetch", stepMost}) }); err == nil || !strings.Contains(err.Error(), "step ") {
 		t.Errorf("a reader that fetches the length twice passed: %v", err)
 	} else {
 		t.Log(err)
