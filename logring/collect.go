@@ -58,6 +58,7 @@ func (c *Collector) run() {
 		}
 		wait, held := k.m.wait(c.now())
 		if !held && !k.sleep() {
+			c.wakes.Add(1) // a nap cut short: its announcement may be answered by a doorbell
 			continue
 		}
 		k.wait(wait, held)

@@ -31,7 +31,7 @@ type Stats struct {
 	Late        uint64 `json:"late"`        // delivered after a record with a later time of another worker
 	Quarantined int    `json:"quarantined"` // rings that broke the format
 	Doorbells   uint64 `json:"doorbells"`   // messages from workers
-	Wakes       uint64 `json:"wakes"`       // times the collector woke from idleness
+	Wakes       uint64 `json:"wakes"`       // times the collector announced sleep and came back
 
 	Workers []WorkerStats `json:"workers"` // by group, then rank
 	Sinks   []SinkStats   `json:"sinks"`   // in the order of the options
