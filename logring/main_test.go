@@ -129,11 +129,18 @@ func record(t testing.TB, max int, log func(*slog.Logger)) Record {
 // pipe is an outlet that keeps payloads.
 type pipe struct {
 	max    int
+	least  slog.Level // 0: takes everything
 	source bool
 	got    [][]byte
 }
 
-func (p *pipe) level() slog.Level { return math.MinInt32 }
+func (p *pipe) level() slog.Level {
+	if p.least == 0 {
+		return math.MinInt32
+	}
+	return p.least
+}
+
 func (p *pipe) maxRecord() int {
 	if p.max == 0 {
 		return defaultMaxRecord
