@@ -100,4 +100,4 @@ func Bind[T any](w *Worker) (*cfgblob.Live[T], error) { return cfgblob.Bind[T](w
 
 // Snapshots is the run's configuration as it is published, untyped: for
 // watching, or for keys that are not known when the program is written.
-func (w *Worker) Snapshots() cfgblob.Source { return w.config }
+func (w *Worker) Snapshots() cfgblob.View { return w.config }

@@ -105,7 +105,7 @@ func ExampleSnapshot_Get() {
 	// true
 }
 
-func ExampleSource_watch() {
+func ExampleView_watch() {
 	store, _ := cfgblob.NewStore(cfgblob.StoreOptions{}, []byte(`{"n":0}`))
 	defer store.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

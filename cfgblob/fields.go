@@ -15,6 +15,9 @@ type field struct {
 	typ    reflect.Type
 	quoted bool // the ",string" option: the value is written inside a string
 
+	secret bool   // `secret:"true"`, or of type Secret
+	usage  string // `usage:"…"`
+
 	depth  int  // of embedding
 	tagged bool // the name comes from a tag
 }
@@ -88,6 +91,8 @@ func collect(list []field, t reflect.Type, depth int, above map[reflect.Type]boo
 			name:   cmp.Or(name, f.Name),
 			typ:    f.Type,
 			quoted: isScalar(f.Type) && slices.Contains(strings.Split(options, ","), "string"),
+			secret: f.Tag.Get("secret") == "true" || inner == reflect.TypeFor[Secret](),
+			usage:  f.Tag.Get("usage"),
 			depth:  depth,
 			tagged: name != "",
 		})

@@ -1,9 +1,31 @@
 package cfgblob
 
-// A Layer is one source of configuration: defaults, a file, the command line.
+// A Layer is what one source of configuration holds: defaults, a file, the
+// command line.
 type Layer struct {
 	Name string         // for people: "defaults", "/etc/job.json", "--set"
 	Tree map[string]any // from Parse, TreeOf, or any decoder; not modified
+
+	// Where says for the path of a value (see [Lookup]) where in the source it
+	// stands: "line 12", "$JOB_LEVEL". A path that is missing stands where the
+	// nearest one above it does. It is for errors and [Store.Explain], and may be
+	// nil.
+	Where map[string]string
+}
+
+// at says where in the layer the value at path stands; "" if that is not known.
+func (l Layer) at(path string) string {
+	if len(l.Where) == 0 {
+		return ""
+	}
+	elems, err := splitPath(path)
+	for err == nil && len(elems) > 0 {
+		if where, ok := l.Where[joinPath(elems)]; ok {
+			return where
+		}
+		elems = elems[:len(elems)-1]
+	}
+	return ""
 }
 
 // Merge lays the layers on top of each other in the order given, so that the

@@ -10,13 +10,13 @@ import (
 )
 
 func TestMerge(t *testing.T) {
-	layer := func(name, doc string) Layer { return Layer{name, mustParse(t, doc)} }
+	layer := func(name, doc string) Layer { return Layer{Name: name, Tree: mustParse(t, doc)} }
 	for _, c := range []struct {
 		layers []Layer
 		want   string
 	}{
 		{nil, `{}`},
-		{[]Layer{{"none", nil}, layer("b", `{"a":1}`)}, `{"a":1}`},
+		{[]Layer{{Name: "none"}, layer("b", `{"a":1}`)}, `{"a":1}`},
 		{[]Layer{layer("a", `{"a":1,"b":1}`), layer("b", `{"b":2,"c":2}`), layer("c", `{"c":3}`)}, `{"a":1,"b":2,"c":3}`},
 		{[]Layer{layer("a", `{"log":{"level":"info","file":"x"}}`), layer("b", `{"log":{"level":"debug"}}`)}, `{"log":{"file":"x","level":"debug"}}`},
 		{[]Layer{layer("a", `{"l":[1,2,3]}`), layer("b", `{"l":[9]}`)}, `{"l":[9]}`},
@@ -25,7 +25,7 @@ func TestMerge(t *testing.T) {
 		{[]Layer{layer("a", `{"x":{"y":1}}`), layer("b", `{"x":null}`)}, `{"x":null}`},
 		{[]Layer{layer("a", `{"level":1}`), layer("b", `{"Level":2}`)}, `{"Level":2,"level":1}`},
 		// Trees of other decoders hold Go numbers.
-		{[]Layer{{"yaml", map[string]any{"n": 3, "f": 0.5, "u": uint64(math.MaxUint64), "l": []int{1}}}}, `{"f":0.5,"l":[1],"n":3,"u":18446744073709551615}`},
+		{[]Layer{{Name: "yaml", Tree: map[string]any{"n": 3, "f": 0.5, "u": uint64(math.MaxUint64), "l": []int{1}}}}, `{"f":0.5,"l":[1],"n":3,"u":18446744073709551615}`},
 	} {
 		got, err := Merge(c.layers...)
 		if err != nil || text(t, got) != c.want {
@@ -37,7 +37,7 @@ func TestMerge(t *testing.T) {
 func TestMergeSharesNothing(t *testing.T) {
 	a := mustParse(t, `{"x":{"y":[1]}}`)
 	b := mustParse(t, `{"x":{"z":{}}}`)
-	sum, err := Merge(Layer{"a", a}, Layer{"b", b})
+	sum, err := Merge(Layer{Name: "a", Tree: a}, Layer{Name: "b", Tree: b})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestTreeOfErrors(t *testing.T) {
 		}
 	}
 	var layer *LayerError
-	_, err := Merge(Layer{"job.yaml", map[string]any{"f": math.NaN()}})
+	_, err := Merge(Layer{Name: "job.yaml", Tree: map[string]any{"f": math.NaN()}})
 	if !errors.As(err, &layer) || err.Error() != `cfgblob: job.yaml: value for key "f": json: unsupported value: NaN` {
 		t.Errorf("Merge: %v", err)
 	}

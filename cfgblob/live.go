@@ -38,8 +38,8 @@ type state[T any] struct {
 // method Validate() error, it is called on each new value.
 //
 // An error of the first decoding is returned; see [Live.Err] for later ones.
-func Bind[T any](src Source) (*Live[T], error) {
-	l := &Live[T]{from: src.source()}
+func Bind[T any](src View) (*Live[T], error) {
+	l := &Live[T]{from: src.view()}
 	rec := l.from.current()
 	value, err := decode[T](rec.snap)
 	if err != nil {
@@ -153,7 +153,7 @@ func (l *Live[T]) Version() uint64 { return l.settle().version }
 func (l *Live[T]) Err() error { return l.settle().err }
 
 // Watch yields the current configuration and then each newer one that could be
-// decoded, like [Source].Watch: versions may be skipped, the last one never is.
+// decoded, like [View].Watch: versions may be skipped, the last one never is.
 // Unlike Load in another goroutine, it never yields an old value after it has
 // learned of a new one.
 func (l *Live[T]) Watch(ctx context.Context) iter.Seq[*T] {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-func bind[T any](t testing.TB, src Source) *Live[T] {
+func bind[T any](t testing.TB, src View) *Live[T] {
 	t.Helper()
 	l, err := Bind[T](src)
 	if err != nil {
@@ -24,7 +24,7 @@ func bind[T any](t testing.TB, src Source) *Live[T] {
 func TestLive(t *testing.T) {
 	s := newStore(t, StoreOptions{}, `{"level":"info"}`)
 	r := attach(t, s)
-	for _, src := range []Source{s, r} {
+	for _, src := range []View{s, r} {
 		l := bind[logConfig](t, src)
 		first := l.Load()
 		if first.Level != "info" || l.Version() != src.Version() || l.Err() != nil {
@@ -51,7 +51,7 @@ func TestLive(t *testing.T) {
 
 func TestLiveKeepsTheLastGoodValue(t *testing.T) {
 	s := newStore(t, StoreOptions{Name: "job"}, `{"workers":1}`)
-	for _, src := range []Source{s, attach(t, s)} {
+	for _, src := range []View{s, attach(t, s)} {
 		l := bind[jobConfig](t, src)
 		good, version := l.Load(), l.Version()
 

@@ -24,6 +24,10 @@ func Parse(doc []byte) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return object(v)
+}
+
+func object(v any) (map[string]any, error) {
 	m, ok := v.(map[string]any)
 	if !ok {
 		return nil, &SyntaxError{Line: 1, Column: 1, Reason: "a configuration is an object, this is " + kindOf(v)}
@@ -35,9 +39,25 @@ func Parse(doc []byte) (map[string]any, error) {
 // change request carries.
 func DecodeValue(text []byte) (any, error) { return parseValue(text) }
 
+// parseWhere is Parse, and says on which line each key stands.
+func parseWhere(doc []byte) (map[string]any, map[string]string, error) {
+	p := parser{doc: doc, line: 1, where: map[string]string{}}
+	v, err := p.parse()
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := object(v)
+	return m, p.where, err
+}
+
 // parseValue reads one JSON value of any kind, and nothing after it.
 func parseValue(doc []byte) (any, error) {
 	p := parser{doc: doc}
+	return p.parse()
+}
+
+func (p *parser) parse() (any, error) {
+	doc := p.doc
 	if bytes.HasPrefix(doc, []byte("\xef\xbb\xbf")) {
 		return nil, p.fail("starts with a byte order mark: save it without one")
 	}
@@ -66,6 +86,20 @@ type parser struct {
 	doc  []byte
 	i    int
 	path []string
+
+	where map[string]string // if wanted: the line of each path…
+	line  int               // …the line reached…
+	seen  int               // …and up to where it is counted
+}
+
+// note writes down on which line the key at i, which ends path, stands.
+func (p *parser) note(at int) {
+	if p.where == nil {
+		return
+	}
+	p.line += bytes.Count(p.doc[p.seen:at], []byte{'\n'})
+	p.seen = at
+	p.where[joinPath(p.path)] = "line " + strconv.Itoa(p.line)
 }
 
 func (p *parser) fail(format string, args ...any) error {
@@ -160,6 +194,7 @@ func (p *parser) object() (any, error) {
 		}
 		p.i++
 		p.path = append(p.path, key)
+		p.note(at)
 		if m[key], err = p.value(); err != nil {
 			return nil, err
 		}
@@ -188,6 +223,8 @@ func (p *parser) array() (any, error) {
 	}
 	for {
 		p.path = append(p.path, strconv.Itoa(len(list)))
+		p.space()
+		p.note(p.i)
 		v, err := p.value()
 		if err != nil {
 			return nil, err

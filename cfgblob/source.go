@@ -2,127 +2,120 @@ package cfgblob
 
 import (
 	"context"
-	"fmt"
-	"iter"
-	"runtime"
-
-	"shmkit/shm"
+	"errors"
+	"io/fs"
 )
 
-// A Source is a configuration to read: the owner's [*Store] or a worker's
-// [*Reader]. Its methods may be called from any goroutine. After Close they go
-// on to answer with the last version.
+// A Source is where values of a configuration come from: a struct of defaults, a
+// file, the environment, a command line, a server far away.
+//
+// A Store reads its sources in the order declared (StoreOptions.Sources), lays
+// what they hold on top of each other as [Merge] does, and publishes the result if
+// it is valid. Whatever a source does, a document that cannot be used never
+// replaces one that can.
 type Source interface {
-	// Name returns the name that the owner gave to the store.
+	// Name is for people: "defaults", "/etc/job.json", "environment".
 	Name() string
 
-	// Snapshot returns the version that is current now. Its checksum was
-	// verified once, when this process first saw it.
-	Snapshot() Snapshot
-
-	// Get returns Snapshot().Get(path).
-	Get(path string) (any, error)
-
-	// Version returns Snapshot().Version.
-	Version() uint64
-
-	// Watch yields the version that is current now and then newer ones as they
-	// come. One that is replaced before the loop body is back may be skipped;
-	// the last one never is. The loop ends with ctx, with Close (after the last
-	// version), or when it breaks.
-	//
-	// Between versions it sleeps. All watches of a process, of whatever segment,
-	// share one parked thread, and an idle one costs no CPU.
-	Watch(ctx context.Context) iter.Seq[Snapshot]
-
-	// Err tells why a version newer than Snapshot's cannot be used
-	// ([*CorruptError]), or why a Watch ended early; nil ordinarily.
-	Err() error
-
-	source() *feed
+	// Read returns what the source holds now, whole. It may be called at any
+	// time, but not twice at once. An error leaves what was read before in use.
+	// The Layer is the caller's: the source does not modify it later.
+	Read(ctx context.Context) (Layer, error)
 }
 
-var (
-	_ Source = (*Store)(nil)
-	_ Source = (*Reader)(nil)
-)
+// A Follower is a Source that notices when what it holds may have changed.
+type Follower interface {
+	Source
 
-// Name returns the name that the owner gave to the store.
-func (f *feed) Name() string { return f.name }
-
-// Snapshot returns the version that is current now, verified.
-func (f *feed) Snapshot() Snapshot { return f.current().snap }
-
-// Get returns the value at path in the current version; see [Snapshot.Get].
-func (f *feed) Get(path string) (any, error) { return f.current().snap.get(path) }
-
-// Version returns the number of the current version.
-func (f *feed) Version() uint64 { return f.current().snap.Version }
-
-// Err tells why a newer version cannot be used, or why a Watch ended early.
-func (f *feed) Err() error {
-	if err := f.current().err; err != nil {
-		return err
-	}
-	if err := f.lost.Load(); err != nil {
-		return *err
-	}
-	return nil
+	// Follow calls changed after each change, from one goroutine, until ctx ends.
+	// changed reads the source again and returns when that is done. Calling it
+	// once too often costs a Read and nothing else: equal content is no new
+	// version. Follow returns ctx's error, or why it cannot go on.
+	Follow(ctx context.Context, changed func()) error
 }
 
-// Watch yields the current version and then newer ones; see [Source].
-func (f *feed) Watch(ctx context.Context) iter.Seq[Snapshot] {
-	return func(yield func(Snapshot) bool) {
-		var last uint64 // version yielded; versions start at 1
-		for rec := range f.records(ctx) {
-			if rec.snap.Version == last {
-				continue // unusable: Err tells why
-			}
-			last = rec.snap.Version
-			if !yield(rec.snap) {
-				return
-			}
-		}
+// Transform returns src with every tree passed through fn, which may modify it: to
+// expand variables, to move old keys to their new places. It follows changes if
+// src does. An error of fn is one of reading, and [Layer].Where stays as it is.
+func Transform(src Source, fn func(tree map[string]any) error) Source {
+	t := transformed{src, fn}
+	if f, ok := src.(Follower); ok {
+		return followed{t, f}
 	}
+	return t
 }
 
-func (f *feed) source() *feed { return f }
-
-// records yields the current record, and again whenever the latch has moved on.
-func (f *feed) records(ctx context.Context) iter.Seq[*record] {
-	return func(yield func(*record) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(f.done, cancel)()
-
-		rec := f.current()
-		for yield(rec) {
-			err := rec.await(ctx)
-			if err == nil {
-				err = ctx.Err() // a busy publisher must not keep us here
-			} else if ctx.Err() == nil {
-				err = fmt.Errorf("cfgblob: %q: watch: %w", f.name, err)
-				f.lost.Store(&err)
-			}
-			before := rec
-			rec = f.current()
-			// What was published before a Close is delivered after it, too.
-			if err != nil && (f.done.Err() == nil || rec.seen == before.seen) {
-				return
-			}
-			if rec == before {
-				runtime.Gosched() // the publisher was faster than our copy: let it get ahead
-			}
-		}
-	}
+type transformed struct {
+	Source
+	fn func(tree map[string]any) error
 }
 
-// await returns when rec is no longer what the latch holds, or with an error.
-func (rec *record) await(ctx context.Context) error {
-	if rec.from == nil {
-		return context.Canceled
+func (t transformed) Read(ctx context.Context) (Layer, error) {
+	l, err := t.Source.Read(ctx)
+	if err == nil && l.Tree != nil {
+		err = t.fn(l.Tree)
 	}
-	_, err := rec.from.latch.Wait(ctx, shm.Futex{}, rec.seen)
-	runtime.KeepAlive(rec)
-	return err
+	return l, err
+}
+
+// followed is another way to read a Follower.
+type followed struct {
+	Source
+	follower Follower
+}
+
+func (f followed) Follow(ctx context.Context, changed func()) error {
+	return f.follower.Follow(ctx, changed)
+}
+
+// Optional returns src, and takes a file that does not exist for an empty one.
+// Without it a source that is not there is an error.
+func Optional(src Source) Source {
+	o := optional{src}
+	if f, ok := src.(Follower); ok {
+		return followed{o, f}
+	}
+	return o
+}
+
+type optional struct{ Source }
+
+func (o optional) Read(ctx context.Context) (Layer, error) {
+	l, err := o.Source.Read(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Layer{Name: o.Name()}, nil
+	}
+	return l, err
+}
+
+// Defaults is a Source that holds v, a struct or a map, as [TreeOf] sees it.
+func Defaults(v any) Source { return fixedSource{"defaults", v} }
+
+// Values is a Source that holds v, as [TreeOf] sees it, under a name of its own.
+func Values(name string, v any) Source { return fixedSource{name, v} }
+
+type fixedSource struct {
+	name string
+	v    any
+}
+
+func (s fixedSource) Name() string { return s.name }
+func (s fixedSource) Read(context.Context) (Layer, error) {
+	tree, err := TreeOf(s.v)
+	return Layer{Name: s.name, Tree: tree}, err
+}
+
+// Assignments is a Source made of "key.path=value" arguments, in order; see
+// [ParseAssignment]. name is the flag they were given with, as in "--set".
+func Assignments(name string, list ...string) Source { return assignments{name, list} }
+
+type assignments struct {
+	name string
+	list []string
+}
+
+func (s assignments) Name() string { return s.name }
+func (s assignments) Read(context.Context) (Layer, error) {
+	tree := map[string]any{}
+	return Layer{Name: s.name, Tree: tree}, Assign(tree, s.list...)
 }

@@ -62,7 +62,7 @@ func TestPublish(t *testing.T) {
 	if err != nil || v != 2 {
 		t.Fatalf("Publish = %d, %v", v, err)
 	}
-	for _, src := range []Source{s, r} {
+	for _, src := range []View{s, r} {
 		if got := src.Snapshot(); got.Version != 2 || got.Author != "cli" || string(got.Doc) != `{"a":2}` || src.Version() != 2 || src.Err() != nil {
 			t.Errorf("%T: %v", src, got)
 		}
@@ -140,7 +140,7 @@ func TestRejectedNeverMovesTheVersion(t *testing.T) {
 		if c.is != nil && !errors.Is(err, c.is) {
 			t.Errorf("%s: %v is not %v", name, err, c.is)
 		}
-		for _, src := range []Source{s, r} {
+		for _, src := range []View{s, r} {
 			if got := src.Snapshot(); got.Version != 1 || string(got.Doc) != `{"level":"info","list":[1]}` {
 				t.Fatalf("%s: %T moved to %v", name, src, got)
 			}

@@ -17,7 +17,7 @@ const patience = 30 * time.Second
 
 func TestWatchYieldsTheCurrentVersionFirst(t *testing.T) {
 	s := newStore(t, StoreOptions{}, `{"n":1}`)
-	for _, src := range []Source{s, attach(t, s)} {
+	for _, src := range []View{s, attach(t, s)} {
 		var got []uint64
 		for snap := range src.Watch(t.Context()) {
 			got = append(got, snap.Version)
@@ -37,7 +37,7 @@ func TestWatchYieldsTheCurrentVersionFirst(t *testing.T) {
 func TestWatchEndsWithItsContext(t *testing.T) {
 	s := newStore(t, StoreOptions{}, `{"n":1}`)
 	r := attach(t, s)
-	for _, src := range []Source{s, r} {
+	for _, src := range []View{s, r} {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		n := 0
@@ -130,7 +130,7 @@ func TestWatchNeverMissesTheLastVersion(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var watchers sync.WaitGroup
-	watch := func(who string, src Source) {
+	watch := func(who string, src View) {
 		watchers.Go(func() {
 			for snap := range src.Watch(ctx) {
 				arrived <- arrival{who, snap.Version}
