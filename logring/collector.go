@@ -204,6 +204,7 @@ func (c *Collector) post(f func(*mail)) bool {
 // node's own. The error names the sinks that failed since the last Flush, or is
 // the context's.
 func (c *Collector) Flush(ctx context.Context) error {
+	c.local.before.run()
 	f := &flush{handed: make(chan struct{})}
 	if !c.post(func(m *mail) { m.flush = append(m.flush, f) }) {
 		return errClosed
@@ -260,6 +261,7 @@ func (c *Collector) Close(ctx context.Context) error {
 		case <-inTime:
 		}
 	}()
+	c.local.before.run()
 	c.local.queue.close()
 	c.mu.Lock()
 	c.ending = true

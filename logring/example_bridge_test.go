@@ -15,7 +15,7 @@ import (
 func showing(o logring.CollectorOptions) (c *logring.Collector, w *logring.Writer, done func()) {
 	show := slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		switch a.Key {
-		case "time", "pid", "group", "worker":
+		case "time", "pid", "group", "worker", "since", "for":
 			return slog.Attr{}
 		}
 		return a

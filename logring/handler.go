@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"time"
 )
 
 // HandlerOptions are options for a handler. Zero means the defaults.
@@ -14,7 +15,23 @@ type HandlerOptions struct {
 	// Level is a level of this handler's own, asked beside the one that the
 	// node sets: a record has to pass both.
 	Level slog.Leveler
+
+	// Filter, if set, is asked whether a record is wanted. What it refuses counts
+	// as little as what is below the level. It runs in the goroutine that logs.
+	Filter func(context.Context, slog.Record) bool
+
+	// Sample and Limit hold back records that come too often; their zero values
+	// nothing. Handlers made from this one by With and WithGroup share the count.
+	Sample Sample
+	Limit  Limit
 }
+
+// LoggerKey is the key of the attribute that names a logger:
+//
+//	db := log.With(logring.LoggerKey, "db.pool")
+//
+// The name has a limit of its own ([Limit]).
+const LoggerKey = "logger"
 
 // An outlet is where a handler's records go: a worker's ring, or the node's own
 // queue.
@@ -25,6 +42,10 @@ type outlet interface {
 	maxRecord() int
 	// emit takes one finished record. It copies.
 	emit(payload []byte) error
+	// refuse counts a record that is dropped before it was made.
+	refuse(reason string)
+	// atFlush has f called before each flush and before the end.
+	atFlush(f func())
 }
 
 // handler encodes slog records. It is immutable; WithAttrs and WithGroup return
@@ -33,6 +54,10 @@ type handler struct {
 	out    outlet
 	source bool
 	local  slog.Leveler
+
+	filter   func(context.Context, slog.Record) bool // nil: none
+	throttle *Throttle                               // nil: none
+	logger   string                                  // the attribute LoggerKey of WithAttrs
 
 	prefix []byte   // attributes of WithAttrs in wire form, their groups still open
 	cut    int      // bytes that did not fit into prefix
@@ -43,7 +68,10 @@ type handler struct {
 func newHandler(out outlet, o *HandlerOptions) *handler {
 	h := &handler{out: out}
 	if o != nil {
-		h.source, h.local = o.AddSource, o.Level
+		h.source, h.local, h.filter = o.AddSource, o.Level, o.Filter
+		if !o.Sample.off() || !o.Limit.off() {
+			h.throttle = newThrottle(out, o.Sample, o.Limit)
+		}
 	}
 	return h
 }
@@ -53,7 +81,10 @@ func (h *handler) Enabled(_ context.Context, l slog.Level) bool {
 	return l >= h.out.level() && (h.local == nil || l >= h.local.Level())
 }
 
-func (h *handler) Handle(_ context.Context, r slog.Record) error {
+func (h *handler) Handle(ctx context.Context, r slog.Record) error {
+	if (h.filter != nil || h.throttle != nil) && !h.passes(ctx, r) {
+		return nil
+	}
 	max := h.out.maxRecord()
 	e := newEncoder(r.Time, r.Level, r.Message, max)
 	if h.source && r.PC != 0 {
@@ -97,6 +128,13 @@ func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 		return h
 	}
 	k := *h
+	if h.open == 0 && len(h.groups) == 0 {
+		for _, a := range attrs {
+			if a.Key == LoggerKey && a.Value.Kind() == slog.KindString {
+				k.logger = a.Value.String()
+			}
+		}
+	}
 	k.prefix, k.open, k.groups = slices.Clip(e.buf), e.depth, nil
 	k.cut += e.cut
 	return &k
@@ -121,4 +159,23 @@ func (e *encoder) openAll(groups []string) bool {
 		}
 	}
 	return true
+}
+
+// passes asks the filter and the throttle.
+func (h *handler) passes(ctx context.Context, r slog.Record) bool {
+	if h.filter != nil && !h.filter(ctx, r) {
+		return false
+	}
+	t := h.throttle
+	if t == nil {
+		return true
+	}
+	key, now := r.Message, r.Time
+	if t.sample.Key != nil {
+		key = t.sample.Key(r)
+	}
+	if now.IsZero() {
+		now = time.Now()
+	}
+	return t.allow(h.logger, key, r.Level, now)
 }

@@ -213,8 +213,8 @@ var ringReasons = [ring.NumReasons]string{
 	ring.DropTooLarge: DropTooLarge,
 	ring.DropCorrupt:  DropCorrupt,
 	ring.DropCaller:   DropClosed,
-	ring.DropCaller2:  DropClosed,
-	ring.DropCaller3:  DropClosed,
+	ring.DropCaller2:  DropSampled,
+	ring.DropCaller3:  DropLimited,
 }
 
 // letGo ends the inlet: its account is added to the tally, its memory given back.

@@ -116,7 +116,7 @@ func (w *LineWriter) emit(line []byte, continued bool) {
 		return
 	}
 	if own, ok := w.h.(*handler); ok {
-		own.line(level, stringOf(line), continued) // copied before it returns
+		own.line(ctx, level, line, continued)
 		return
 	}
 	r := slog.NewRecord(time.Now(), level, string(line), 0)
@@ -137,10 +137,16 @@ func (w *LineWriter) Close() error {
 	return nil
 }
 
-// line logs a line of text.
-func (h *handler) line(level slog.Level, text string, continued bool) error {
+// line logs a line of text, which it copies.
+func (h *handler) line(ctx context.Context, level slog.Level, text []byte, continued bool) error {
+	now := time.Now()
+	if h.filter != nil || h.throttle != nil {
+		if !h.passes(ctx, slog.NewRecord(now, level, string(text), 0)) {
+			return nil
+		}
+	}
 	max := h.out.maxRecord()
-	e := newEncoder(time.Now(), level, text, max)
+	e := newEncoder(now, level, stringOf(text), max)
 	if continued {
 		e.flags |= flagContinued
 	}

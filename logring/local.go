@@ -108,11 +108,16 @@ type local struct {
 	c     *Collector
 	queue localQueue
 	node  *tally
+
+	before hooks // what has something to say before a flush or the end
 }
 
 // Handler returns the handler for the node's own records: group "node", worker
 // -1. It waits while the collector is behind.
-func (c *Collector) Handler() slog.Handler { return newHandler(&c.local, nil) }
+func (c *Collector) Handler() slog.Handler { return c.HandlerWith(nil) }
+
+// HandlerWith is Handler with options.
+func (c *Collector) HandlerWith(o *HandlerOptions) slog.Handler { return newHandler(&c.local, o) }
 
 func (l *local) level() slog.Level { return slog.Level(l.c.nodeLevel.Load()) }
 func (l *local) maxRecord() int    { return max(l.c.o.MaxRecord, maxLine+headerSize) }
@@ -120,6 +125,15 @@ func (l *local) maxRecord() int    { return max(l.c.o.MaxRecord, maxLine+headerS
 func (l *local) emit(payload []byte) error {
 	return l.forward(payload, l.node, os.Getpid(), "", true)
 }
+
+func (l *local) refuse(reason string) {
+	l.node.attempted.Add(1)
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	l.node.drop(reason, 1)
+}
+
+func (l *local) atFlush(f func()) { l.before.add(f) }
 
 func (l *local) send(e *encoder, t *tally, pid int, stream string, wait bool) error {
 	return l.forward(e.finish(l.maxRecord()), t, pid, stream, wait)

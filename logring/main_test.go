@@ -132,6 +132,8 @@ type pipe struct {
 	least  slog.Level // 0: takes everything
 	source bool
 	got    [][]byte
+
+	refused int
 }
 
 func (p *pipe) level() slog.Level {
@@ -152,6 +154,9 @@ func (p *pipe) emit(payload []byte) error {
 	p.got = append(p.got, bytes.Clone(payload))
 	return nil
 }
+
+func (p *pipe) refuse(string)  { p.refused++ }
+func (p *pipe) atFlush(func()) {}
 
 func (p *pipe) record(t testing.TB, i int) Record {
 	t.Helper()

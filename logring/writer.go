@@ -35,6 +35,8 @@ type Writer struct {
 	// memory of this process).
 	wanted atomic.Pointer[uint32]
 
+	before hooks // what has something to say before a flush or the end
+
 	mu       sync.Mutex
 	stalled  bool // a wait ended without space: no more waiting until there is some
 	retrying bool // ringAgain is at work
@@ -191,6 +193,21 @@ func (w *Writer) drop(err error) {
 	w.prod.Drop(told, 1)
 }
 
+// refuse counts a record that a [Throttle] held back.
+func (w *Writer) refuse(reason string) {
+	told := ring.DropCaller2
+	if reason == DropLimited {
+		told = ring.DropCaller3
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stats.Attempted++
+	w.stats.Dropped[reason]++
+	w.prod.Drop(told, 1)
+}
+
+func (w *Writer) atFlush(f func()) { w.before.add(f) }
+
 var (
 	errStalled = fmt.Errorf("logring: the node does not take records: %w", os.ErrDeadlineExceeded)
 	errEnded   = fmt.Errorf("logring: writer: %w", os.ErrClosed)
@@ -223,6 +240,7 @@ func (w *Writer) ringAgain() {
 // or with the context's error. What it has taken outlives this process; so does
 // what it has not, as long as the node lives, so no program needs Flush to be safe.
 func (w *Writer) Flush(ctx context.Context) error {
+	w.before.run()
 	w.mu.Lock()
 	tail := loadPosition(w.tail)
 	w.mu.Unlock()
@@ -260,9 +278,10 @@ func (w *Writer) Stats() WriterStats {
 // returns nil. The memory is unmapped when the Writer and its handlers are no
 // longer in use.
 func (w *Writer) Close() error {
+	w.end()        // a call that waits holds the lock
+	w.before.run() // what does not find room now is dropped
 	nothing := levelBits(math.MaxInt32)
 	w.wanted.Store(&nothing)
-	w.end() // a call that waits holds the lock
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.prod.Close()
