@@ -131,7 +131,7 @@ func NewCollector(o CollectorOptions) (*Collector, error) {
 	c.local.node = c.tallyOf(NodeGroup, NodeWorker, os.Getpid())
 	c.local.queue.room.L = &c.local.queue.mu
 	for _, s := range o.Sinks {
-		c.sinks = append(c.sinks, startRunner(s, c.abort))
+		c.sinks = append(c.sinks, startRunner(s, c.abort, c.tell))
 	}
 	go c.run()
 	return c, nil
@@ -172,10 +172,17 @@ func (o *CollectorOptions) check() error {
 		if s == nil {
 			return fmt.Errorf("logring: sink %d is nil: leave it out", i)
 		}
-		if inner, _ := resolveSink(s); inner == nil {
+		inner, so := resolveSink(s)
+		if inner == nil {
 			return fmt.Errorf("logring: sink %d is nil: leave it out", i)
-		} else if bad, ok := inner.(badSink); ok {
+		}
+		if bad, ok := inner.(badSink); ok {
 			return bad.err
+		}
+		if so.Fields != nil {
+			if _, err := so.Fields.plan(); err != nil {
+				return fmt.Errorf("logring: sink %s: %w", so.Name, err)
+			}
 		}
 	}
 	return nil

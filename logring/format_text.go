@@ -43,19 +43,29 @@ func (f *textFormat) append(dst []byte, r *Record) []byte {
 //
 //	15:04:05.000 INFO  count/3 indexed files=500
 //	15:04:05.001 WARN  job/0 stderr| Traceback (most recent call last):
+//
+// In colour the level has one that says how bad it is, and the time of day is dim.
 type consoleFormat struct {
+	color bool
 	clock timeCache
 	attrs attrText
 }
 
 func (f *consoleFormat) append(dst []byte, r *Record) []byte {
 	if !r.Time.IsZero() {
+		dst = f.paint(dst, colorDim)
 		dst = f.clock.appendOfDay(dst, r.Time)
+		dst = f.paint(dst, colorOff)
 		dst = append(dst, ' ')
+	}
+	if f.color {
+		dst = append(dst, levelColor(r.Level)...)
 	}
 	at := len(dst)
 	dst = appendLevel(dst, r.Level)
-	for len(dst) < at+6 {
+	width := len(dst) - at
+	dst = f.paint(dst, colorOff)
+	for ; width < 6; width++ {
 		dst = append(dst, ' ')
 	}
 	dst = appendEscaped(dst, bytesOf(r.Group))
@@ -72,6 +82,13 @@ func (f *consoleFormat) append(dst []byte, r *Record) []byte {
 	dst = appendMarks(dst, r)
 	dst = f.attrs.append(dst, r.attrs)
 	return append(dst, '\n')
+}
+
+func (f *consoleFormat) paint(dst []byte, sgr string) []byte {
+	if f.color {
+		dst = append(dst, sgr...)
+	}
+	return dst
 }
 
 // appendOfDay appends the time of day with milliseconds.

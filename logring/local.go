@@ -28,15 +28,23 @@ const (
 	maxLine = 64 << 10
 )
 
-// put appends a record and reports whether the queue is still open. Only the
-// collector itself does not wait, since nobody else would make room.
-func (l *localQueue) put(payload []byte, key int64, from *tally, pid int, stream string, wait bool, wake func()) bool {
+// urgency says what a record does when the queue is full or closed.
+type urgency int
+
+const (
+	waits   urgency = iota // for room
+	reports                // does not wait: a sink's runner, which must not depend on the other sinks
+	own                    // the collector's goroutine: nobody else would make room, and it takes what is there after close, too
+)
+
+// put appends a record and reports whether the queue is still open.
+func (l *localQueue) put(payload []byte, key int64, from *tally, pid int, stream string, u urgency, wake func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for wait && !l.closed && len(l.buf) > 0 && len(l.buf)+len(payload) > maxLocal {
+	for u == waits && !l.closed && len(l.buf) > 0 && len(l.buf)+len(payload) > maxLocal {
 		l.room.Wait()
 	}
-	if l.closed && wait {
+	if l.closed && u != own {
 		return false
 	}
 	l.buf = append(l.buf, payload...)
@@ -66,6 +74,12 @@ func (l *localQueue) take(m *merger, s *source, now, wall int64) {
 		l.buf, l.q = nil, nil
 	}
 	l.room.Broadcast()
+}
+
+func (l *localQueue) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
 }
 
 func (l *localQueue) close() {
@@ -98,7 +112,7 @@ func (c *Collector) Line(group string, rank, pid int, stream string, line []byte
 		if continued || len(line) > 0 {
 			e.flags |= flagContinued
 		}
-		c.local.send(e, t, pid, stream, true)
+		c.local.send(e, t, pid, stream, waits)
 		e.free()
 	}
 }
@@ -123,7 +137,7 @@ func (l *local) level() slog.Level { return slog.Level(l.c.nodeLevel.Load()) }
 func (l *local) maxRecord() int    { return max(l.c.o.MaxRecord, maxLine+headerSize) }
 
 func (l *local) emit(payload []byte) error {
-	return l.forward(payload, l.node, os.Getpid(), "", true)
+	return l.forward(payload, l.node, os.Getpid(), "", waits)
 }
 
 func (l *local) refuse(reason string) {
@@ -135,14 +149,14 @@ func (l *local) refuse(reason string) {
 
 func (l *local) atFlush(f func()) { l.before.add(f) }
 
-func (l *local) send(e *encoder, t *tally, pid int, stream string, wait bool) error {
-	return l.forward(e.finish(l.maxRecord()), t, pid, stream, wait)
+func (l *local) send(e *encoder, t *tally, pid int, stream string, u urgency) error {
+	return l.forward(e.finish(l.maxRecord()), t, pid, stream, u)
 }
 
-func (l *local) forward(payload []byte, t *tally, pid int, stream string, wait bool) error {
+func (l *local) forward(payload []byte, t *tally, pid int, stream string, u urgency) error {
 	t.attempted.Add(1) // any goroutine; loaded by Stats after what was delivered
 	key := int64(le.Uint64(payload[offTime:]))
-	if !l.queue.put(payload, key, t, pid, stream, wait, l.c.wakeUp) {
+	if !l.queue.put(payload, key, t, pid, stream, u, l.c.wakeUp) {
 		l.c.mu.Lock()
 		defer l.c.mu.Unlock()
 		t.drop(DropClosed, 1)
@@ -155,6 +169,6 @@ func (l *local) forward(payload []byte, t *tally, pid int, stream string, wait b
 func (c *Collector) say(level slog.Level, msg string, attrs ...slog.Attr) {
 	e := newEncoder(time.Now(), level, msg, c.local.maxRecord())
 	e.members(attrs)
-	c.local.send(e, c.local.node, os.Getpid(), "", false)
+	c.local.send(e, c.local.node, os.Getpid(), "", own)
 	e.free()
 }

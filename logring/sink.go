@@ -64,6 +64,13 @@ type SinkOptions struct {
 	// sink's goroutine and must not keep the record.
 	Filter func(*Record) bool
 
+	// Fields, if set, selects and renames the attributes that the sink gets. The
+	// filter sees a record before that.
+	Fields *Fields
+
+	// Sync says when what was written is made durable without being asked to.
+	Sync SyncPolicy
+
 	// Queue is how many bytes of records may wait for the sink, default
 	// 16 MiB. What waits is what an outage may last without a loss.
 	Queue int
@@ -80,6 +87,19 @@ type SinkOptions struct {
 	Retry time.Duration
 }
 
+// A SyncPolicy says when a sink's Sync is called, besides at [Collector.Flush] and
+// Close. The zero value: at no other time.
+type SyncPolicy struct {
+	Batch bool          // after every batch
+	Level slog.Leveler  // after a batch with a record at or above it; nil: no level
+	Every time.Duration // at most so long after a write; 0: no time
+}
+
+// A Reopener is a sink whose destination can be opened anew, as a file must be when
+// somebody has renamed it. Reopen only asks for that, from any goroutine: it
+// happens in the sink's own, before its next write or sync, which tells an error.
+type Reopener interface{ Reopen() }
+
 // With returns s with options of its own:
 //
 //	logring.With(logring.Console(os.Stderr), logring.SinkOptions{Level: slog.LevelWarn})
@@ -88,6 +108,12 @@ func With(s Sink, o SinkOptions) Sink { return optionSink{s, o} }
 type optionSink struct {
 	Sink
 	o SinkOptions
+}
+
+func (s optionSink) Reopen() {
+	if r, ok := s.Sink.(Reopener); ok {
+		r.Reopen()
+	}
 }
 
 const (

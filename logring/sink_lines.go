@@ -3,13 +3,18 @@ package logring
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"sort"
+	"sync/atomic"
 )
 
 // Console returns a sink that writes for people: time of day, level, worker,
-// message, attributes. It does not close w.
-func Console(w io.Writer) Sink { return newLines("console", w, &consoleFormat{}) }
+// message, attributes; in colour where w is a terminal, unless the environment
+// has NO_COLOR (see no-color.org) or TERM=dumb. It does not close w.
+func Console(w io.Writer) Sink {
+	return newLines("console", w, &consoleFormat{color: w != nil && colorWanted(w)})
+}
 
 // Text returns a sink that writes key=value lines as slog's TextHandler does.
 // It does not close w.
@@ -27,14 +32,50 @@ func newLines(name string, w io.Writer, f format) Sink {
 	return &lineSink{name: name, format: f, to: writerTarget{w}}
 }
 
-// A target is where lines go.
-type target interface {
+// Format names a way to write a record as a line.
+type Format string
+
+const (
+	JSONFormat    Format = "json"    // see [JSON]
+	TextFormat    Format = "text"    // see [Text]
+	ConsoleFormat Format = "console" // see [Console], without colour
+)
+
+func (f Format) lines() (format, error) {
+	switch f {
+	case JSONFormat, "":
+		return &jsonFormat{}, nil
+	case TextFormat:
+		return &textFormat{}, nil
+	case ConsoleFormat:
+		return &consoleFormat{}, nil
+	}
+	return nil, fmt.Errorf("unknown format %q: use %s, %s or %s", string(f), JSONFormat, TextFormat, ConsoleFormat)
+}
+
+// A LineTarget is a destination of one's own for [Lines].
+type LineTarget interface {
+	// Write takes whole lines. It may take a part of them only, with an error.
 	io.Writer
-	// retract takes back the last n bytes written, if it can: a file is cut
-	// back, a pipe is not.
-	retract(n int) bool
+
+	// Retract takes back the last n bytes that were written, and reports
+	// whether it could.
+	Retract(n int) bool
+
 	Sync() error
 	Close() error
+}
+
+// Lines returns a sink that writes lines to w, at most max bytes (0: any number)
+// at a time, but for a line that is longer. It is meant for adapters: where a write
+// comes out short, w takes the part of a line back, or the sink finishes that line
+// before it writes anything else.
+func Lines(name string, f Format, w LineTarget, max int) (Sink, error) {
+	l, err := f.lines()
+	if err != nil {
+		return nil, fmt.Errorf("logring: sink %s: %w", name, err)
+	}
+	return &lineSink{name: name, format: l, to: w, max: max}, nil
 }
 
 // lineSink writes each batch with one write, whole lines only. When a write comes
@@ -43,23 +84,48 @@ type target interface {
 type lineSink struct {
 	name   string
 	format format
-	to     target
+	to     LineTarget
+	max    int // bytes of one write, 0 for any number
 
 	buf  []byte
 	ends []int // end of each line in buf
 
 	torn    []byte // a line that is partly out
 	tornOut int    // bytes of it that are
+
+	reopen atomic.Bool // stored by any goroutine, taken by the sink's own
 }
 
 func (s *lineSink) String() string { return s.name }
-func (s *lineSink) Sync() error    { return s.to.Sync() }
 func (s *lineSink) Close() error   { return s.to.Close() }
+
+func (s *lineSink) Sync() error { return errors.Join(s.renew(), s.to.Sync()) }
+
+// Reopen asks for the file to be opened anew.
+func (s *lineSink) Reopen() { s.reopen.Store(true) }
+
+// renew opens the file anew if that was asked for. When that cannot be, the sink
+// goes on with the old one and tries again next time, so that nothing is lost.
+func (s *lineSink) renew() error {
+	f, ok := s.to.(*fileTarget)
+	if !ok || !s.reopen.Swap(false) {
+		return nil
+	}
+	if s.tornOut > 0 && s.finishTorn() != nil {
+		s.tornOut = 0 // the old file keeps half a line, the new one begins with a whole one
+	}
+	if err := f.renew(); err != nil {
+		s.reopen.Store(true)
+		return fmt.Errorf("reopen: %w", err)
+	}
+	return nil
+}
 
 func (s *lineSink) Write(batch []Record) error {
 	if len(batch) == 0 {
 		return nil
 	}
+	reopenErr := s.renew()
 	s.buf, s.ends = s.buf[:0], s.ends[:0]
 	for i := range batch {
 		s.buf = s.format.append(s.buf, &batch[i])
@@ -71,12 +137,14 @@ func (s *lineSink) Write(batch []Record) error {
 			return &WriteError{Retry: true, Err: err}
 		}
 	}
-	n, err := writeAll(s.to, s.buf[s.tornOut:])
-	n += s.tornOut
+	n, err := s.writeFrom(s.tornOut)
 	s.tornOut = 0
 	if err == nil {
 		if cap(s.buf) > 4<<20 {
 			s.buf = nil
+		}
+		if reopenErr != nil {
+			return &WriteError{Written: len(batch), Err: reopenErr}
 		}
 		return nil
 	}
@@ -85,11 +153,30 @@ func (s *lineSink) Write(batch []Record) error {
 	if whole > 0 {
 		start = s.ends[whole-1]
 	}
-	if n > start && !s.to.retract(n-start) {
+	if n > start && !s.to.Retract(n-start) {
 		s.torn = append(s.torn[:0], s.buf[start:s.ends[whole]]...)
 		s.tornOut = n - start
 	}
 	return &WriteError{Written: whole, Retry: true, Torn: s.tornOut > 0, Err: err}
+}
+
+// writeFrom writes s.buf from a position on, and returns how far it came.
+func (s *lineSink) writeFrom(at int) (int, error) {
+	for i := 0; s.max > 0 && len(s.buf)-at > s.max; {
+		end := at // of the last line that fits, or of the first
+		for ; i < len(s.ends) && (s.ends[i] <= at+s.max || end == at); i++ {
+			end = s.ends[i]
+		}
+		n, err := writeAll(s.to, s.buf[at:end])
+		if at += n; err != nil {
+			return at, err
+		}
+	}
+	if at == len(s.buf) {
+		return at, nil
+	}
+	n, err := writeAll(s.to, s.buf[at:])
+	return at + n, err
 }
 
 // finishTorn writes the rest of the line that is partly out.
@@ -117,7 +204,7 @@ func writeAll(w io.Writer, b []byte) (int, error) {
 // writerTarget is somebody else's writer.
 type writerTarget struct{ io.Writer }
 
-func (writerTarget) retract(int) bool { return false }
+func (writerTarget) Retract(int) bool { return false }
 func (writerTarget) Close() error     { return nil }
 
 // Sync flushes a buffered writer. It does not call Sync: on a terminal or a pipe

@@ -25,9 +25,14 @@ type runner struct {
 	stats    SinkStats
 	lastErrs []error // failures since the last Sync, the first few
 
-	// Since when writes fail, zero while they do not: private to the goroutine. Once
-	// it was for longer than Retry, a batch is tried only once.
-	since time.Time
+	writes, syncs outage // see sink_outage.go
+	tell          teller
+
+	// Private to the goroutine.
+	since  time.Time  // since when writes fail, zero while they do not; after Retry, a batch is tried only once
+	fields *fieldPlan // nil: attributes as they come
+	arena  []byte     // what fields made of the attributes of a batch
+	dirty  time.Time  // since when there is something that Sync.Every waits for
 
 	work  chan struct{} // cap 1: there is something in the queue
 	space chan struct{} // cap 1: bytes went down
@@ -41,13 +46,17 @@ type queued struct {
 	sync chan<- error
 }
 
-func startRunner(s Sink, abort <-chan struct{}) *runner {
+// startRunner starts the goroutine. tell may be nil.
+func startRunner(s Sink, abort <-chan struct{}, tell teller) *runner {
 	s, o := resolveSink(s)
 	r := &runner{
-		sink: s, o: o, abort: abort,
+		sink: s, o: o, abort: abort, tell: tell,
 		work: make(chan struct{}, 1), space: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	r.stats = SinkStats{Name: o.Name, Dropped: map[string]uint64{}}
+	if o.Fields != nil {
+		r.fields, _ = o.Fields.plan() // NewCollector has looked at the error
+	}
 	go r.run()
 	return r
 }
@@ -119,6 +128,9 @@ func (r *runner) patience() (time.Duration, string) {
 }
 
 func (r *runner) refuse(b *batch, reason string) {
+	if reason == DropStalled {
+		r.failed(&r.writes, errNoProgress, b.recs)
+	}
 	r.mu.Lock()
 	r.accepted += uint64(len(b.recs))
 	r.stats.Dropped[reason] += uint64(len(b.recs))
@@ -153,7 +165,7 @@ func (r *runner) run() {
 				r.note(r.guard(r.sink.Close))
 				return
 			}
-			<-r.work
+			r.rest()
 			continue
 		}
 		for len(q) > 0 {
@@ -178,15 +190,18 @@ func (r *runner) writeSome(scratch []Record, q []queued) ([]Record, int) {
 		total += len(q[n].b.recs)
 		n++
 	}
-	if recs := q[0].b.recs; n == 1 && r.o.Level == nil && r.o.Filter == nil {
+	if recs := q[0].b.recs; n == 1 && r.o.Level == nil && r.o.Filter == nil && r.fields == nil {
 		r.write(recs)
+		r.syncIfDue(recs)
 	} else {
 		recs = scratch[:0]
 		for _, x := range q[:n] {
 			recs = r.choose(recs, x.b.recs)
 		}
 		r.count(&r.stats.Filtered, total-len(recs))
+		r.trim(recs)
 		r.write(recs)
+		r.syncIfDue(recs)
 		clear(recs)
 		scratch = recs
 	}
@@ -198,6 +213,22 @@ func (r *runner) writeSome(scratch []Record, q []queued) ([]Record, int) {
 	r.mu.Unlock()
 	poke(r.space)
 	return scratch, n
+}
+
+// trim gives the records, which are copies, the attributes that the sink wants.
+func (r *runner) trim(recs []Record) {
+	if r.fields == nil {
+		return
+	}
+	if cap(r.arena) > 4<<20 {
+		r.arena = nil
+	}
+	r.arena = r.arena[:0]
+	for i := range recs {
+		from := len(r.arena)
+		r.arena = r.fields.append(r.arena, recs[i].attrs)
+		recs[i].attrs = r.arena[from:len(r.arena):len(r.arena)] // of the array as it is now
+	}
 }
 
 func (r *runner) take() (q []queued, closed bool) {
@@ -242,9 +273,11 @@ func (r *runner) write(recs []Record) {
 		if err == nil {
 			r.since = time.Time{}
 			r.wrote(len(recs), 0, false)
+			r.works(&r.writes)
 			return
 		}
 		r.note(err)
+		r.failed(&r.writes, err, recs)
 		var we *WriteError
 		if !errors.As(err, &we) {
 			r.drop(len(recs), DropError)
@@ -333,7 +366,7 @@ func (r *runner) note(err error) {
 // sync makes what is written durable. It returns also the errors since the last
 // time.
 func (r *runner) sync() error {
-	r.note(r.guard(r.sink.Sync))
+	r.syncNow()
 	return r.takeErrors()
 }
 

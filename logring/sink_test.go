@@ -74,7 +74,7 @@ func (f *faulty) Write(b []byte) (int, error) {
 	return n, errors.New("device full")
 }
 
-func (f *faulty) retract(n int) bool {
+func (f *faulty) Retract(n int) bool {
 	if f.cut {
 		s := f.out.String()
 		f.out.Reset()
@@ -115,7 +115,7 @@ func TestWriteFaults(t *testing.T) {
 						if forever {
 							o.Retry = -1
 						}
-						r := startRunner(With(&lineSink{name: "faulty", format: &jsonFormat{}, to: f}, o), nil)
+						r := startRunner(With(&lineSink{name: "faulty", format: &jsonFormat{}, to: f}, o), nil, nil)
 						total := feed(t, r, batches)
 						s := r.finish()
 
@@ -152,7 +152,7 @@ func TestWriteFaults(t *testing.T) {
 
 func TestSinkPanicIsItsOwn(t *testing.T) {
 	f := &faulty{panic: true, fails: func(call int) bool { return call == 1 }}
-	r := startRunner(&lineSink{name: "p", format: &jsonFormat{}, to: f}, nil)
+	r := startRunner(&lineSink{name: "p", format: &jsonFormat{}, to: f}, nil, nil)
 	b := newBatch(1, 1<<10)
 	b.recs = append(b.recs, numbered(t, 0, 10)...)
 	b.refs.Store(1)
@@ -219,7 +219,8 @@ func TestStalledSink(t *testing.T) {
 	if got := g.all(); uint64(len(got)) != a.Written || got[len(got)-1].Message != "after" {
 		t.Errorf("the stalled sink has %d records, counted %d", len(got), a.Written)
 	}
-	if a.Written+a.Dropped[DropStalled] != n+1 || s.Sinks[1].Written != n+1 || s.Delivered != n+1 {
+	const all = n + 3 // "after", and what is told of the outage
+	if a.Written+a.Dropped[DropStalled] != all || s.Sinks[1].Written != all || s.Delivered != all {
 		t.Errorf("account: %+v", s)
 	}
 }
@@ -252,8 +253,8 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 	g.mu.Unlock()
 	c.Close(t.Context())
-	if s := c.Stats().Sinks[0]; s.accounted() != 1000 || s.Dropped[DropStalled] == 0 {
-		t.Errorf("%+v", s)
+	if st := c.Stats(); st.Sinks[0].accounted() != st.Delivered || st.Delivered < 1000 || st.Sinks[0].Dropped[DropStalled] == 0 {
+		t.Errorf("%+v", st)
 	}
 }
 
@@ -312,7 +313,7 @@ func TestFailingSinkIsNotWaitedFor(t *testing.T) {
 		t.Errorf("the next Flush says %v", err)
 	}
 	s := c.Stats().Sinks[0]
-	if got := late.all(); uint64(len(got)) != s.Written || s.Written+s.Dropped[DropError] != n || s.Dropped[DropError] == 0 || got[0].Message != "first" {
+	if got := late.all(); uint64(len(got)) != s.Written || s.Written+s.Dropped[DropError] != n+2 || s.Dropped[DropError] == 0 || got[0].Message != "first" {
 		t.Errorf("%d arrived late: %+v", len(got), s)
 	}
 }
@@ -320,7 +321,7 @@ func TestFailingSinkIsNotWaitedFor(t *testing.T) {
 // An error that says nothing of what was written is not tried again.
 func TestPlainErrorLosesTheBatch(t *testing.T) {
 	calls := 0
-	r := startRunner(sinkFunc(func([]Record) error { calls++; return errors.New("no") }), nil)
+	r := startRunner(sinkFunc(func([]Record) error { calls++; return errors.New("no") }), nil, nil)
 	feed(t, r, 3)
 	if s := r.finish(); calls != 3 || s.Errors != 3 || s.Dropped[DropError] != 30 || s.Pending != 0 {
 		t.Errorf("%d calls, %+v", calls, s)
@@ -416,23 +417,23 @@ func TestOpenErrors(t *testing.T) {
 // Two sinks on one file: neither cuts off what the other wrote.
 func TestRetractKeepsOthersBytes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
-	f, err := openFile(path)
+	f, err := openFile(path, FileOptions{NoLock: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
 	io.WriteString(f, "mine\nhal")
-	if !f.retract(3) {
+	if !f.Retract(3) {
 		t.Error("could not take back its own bytes")
 	}
 	io.WriteString(f, "hal")
-	other, err := openFile(path)
+	other, err := openFile(path, FileOptions{NoLock: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer other.Close()
 	io.WriteString(other, "theirs\n")
-	if f.retract(3) {
+	if f.Retract(3) {
 		t.Error("cut off another's bytes")
 	}
 	if b, _ := os.ReadFile(path); string(b) != "mine\nhal\ntheirs\n" {

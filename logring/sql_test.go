@@ -175,7 +175,7 @@ func TestSQLFaults(t *testing.T) {
 			if forever {
 				retry = -1
 			}
-			r := startRunner(With(s, SinkOptions{Retry: retry}), nil)
+			r := startRunner(With(s, SinkOptions{Retry: retry}), nil, nil)
 			total := feed(t, r, 5)
 			st := r.finish()
 			seen := map[string]bool{}
