@@ -263,6 +263,15 @@ func (c *Child) Context() context.Context {
 	return c.ctx
 }
 
+// Ready tells the server that this worker is at work ([Spec].ReadyTimeout). Only the
+// first call counts, and none is needed without a ReadyTimeout.
+func (c *Child) Ready() error {
+	if err := c.ctl.sendWait(addrSpawn, opReady, nil, nil); err != nil {
+		return &MessageError{"the server", err}
+	}
+	return nil
+}
+
 // Fail reports the worker's own account of its failure, for [Exit].Message. The
 // last report counts; it is cut at 4 KiB. It does not end the process.
 func (c *Child) Fail(msg string) error {

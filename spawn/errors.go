@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 var (
@@ -91,9 +92,74 @@ type StartError struct {
 }
 
 func (e *StartError) Error() string {
-	return fmt.Sprintf("spawn: start worker %d of group %q: %s", e.Rank, e.Group, strings.TrimPrefix(e.Err.Error(), "spawn: "))
+	return fmt.Sprintf("spawn: start worker %d of group %q: %s", e.Rank, e.Group, trimPrefix(e.Err))
 }
 func (e *StartError) Unwrap() error { return e.Err }
+
+// NotReadyError says that a worker was not ready in time, or ended before it was.
+type NotReadyError struct {
+	Group   string
+	Rank    int
+	Pid     int
+	Timeout time.Duration
+	Exit    *Exit // nil when it was killed for being late
+}
+
+func (e *NotReadyError) Error() string {
+	if e.Exit != nil && e.Exit.Reason != ReasonNotReady {
+		return fmt.Sprintf("spawn: ended before it was ready: %s", e.Exit)
+	}
+	return fmt.Sprintf("spawn: worker %d (pid %d) of group %q was not ready within %v and was killed: let it call Child.Ready earlier, or raise Spec.ReadyTimeout", e.Rank, e.Pid, e.Group, e.Timeout)
+}
+
+// GiveUpError says that a group had more restarts than its [Restart] allows, and
+// which worker's end was the last of them. All workers were stopped then.
+type GiveUpError struct {
+	Group    string
+	Rank     int
+	Restarts int           // allowed …
+	Period   time.Duration // … in this time
+	Exit     *Exit         // of that worker; nil when it could not be started
+	Start    error         // why it could not be started
+	Err      error         // an *ExitError of the group, or nil
+}
+
+func (e *GiveUpError) Error() string {
+	var why string
+	if e.Exit != nil {
+		why = e.Exit.String()
+	} else {
+		why = trimPrefix(e.Start)
+	}
+	return fmt.Sprintf("spawn: group %q gave up, more than %d restarts in %v were needed: %s: cure that, or allow more in Spec.Restart", e.Group, e.Restarts, e.Period, why)
+}
+
+func (e *GiveUpError) Unwrap() []error {
+	var errs []error
+	for _, err := range []error{e.Start, e.Err} {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// ReloadError says at which worker a reload failed. The group runs what it ran
+// before.
+type ReloadError struct {
+	Group   string
+	Rank    int
+	Program string
+	Err     error
+}
+
+func (e *ReloadError) Error() string {
+	return fmt.Sprintf("spawn: reload group %q with %s, worker %d: %s: the old program has its place back", e.Group, e.Program, e.Rank, trimPrefix(e.Err))
+}
+func (e *ReloadError) Unwrap() error { return e.Err }
+
+// trimPrefix is for errors inside errors.
+func trimPrefix(err error) string { return strings.TrimPrefix(err.Error(), "spawn: ") }
 
 // MessageError says which message could not be sent.
 type MessageError struct {

@@ -18,6 +18,7 @@ const (
 
 	addrSpawn = 0xffff // this package's own
 	opFail    = 1      // payload: text for Exit.Message
+	opReady   = 2      // no payload
 
 	maxFail = 4 << 10
 )
@@ -37,6 +38,7 @@ func parseFrame(b []byte, resources int) (addr, op uint16, payload []byte, err e
 	payload = b[frameHeader:]
 	switch {
 	case addr == addrSpawn && op == opFail && len(payload) <= maxFail:
+	case addr == addrSpawn && op == opReady && len(payload) == 0:
 	case int(addr) < resources && op == 0:
 	default:
 		return 0, 0, nil, fmt.Errorf("address %d, op %d, %d bytes", addr, op, len(payload))

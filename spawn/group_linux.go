@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -19,34 +20,70 @@ const unkillable = 30 * time.Second
 type Group struct {
 	s    *Server
 	name string
-	size int
 	spec Spec
-	done chan struct{} // closed when all workers have ended
+	done chan struct{} // closed when all workers have ended for good
+	wake chan struct{} // holds a token when there is mail
+
+	changing sync.Mutex // one Resize or Reload at a time
 
 	mu       sync.Mutex
-	workers  []*worker // by rank
-	left     int       // workers that have not ended, and one for Start until it returns
+	mail     []func() // for supervise
+	ended    bool     // supervise has ended: no more mail
+	rules    restarter
+	seats    []*seat // by rank
+	plan     *plan   // of workers to come
+	size     int     // wanted: a Start or Resize under way has fewer seats
+	starting int     // Starts and Resizes under way: nobody is restarted meanwhile
+	left     int     // processes that have not ended
 	stopped  bool
-	leaseErr []error
+	gaveUp   *GiveUpError
+	errs     []error // of leases, and of starts that failed
 }
 
-func newGroup(s *Server, name string, spec Spec) *Group {
+// A seat is what one rank has, whoever holds it.
+type seat struct {
+	w        *worker // the one that runs, or was the last to run
+	plan     *plan
+	restarts int
+	swap     *swap // under way
+}
+
+func newGroup(s *Server, name string, spec Spec, p *plan) *Group {
 	if spec.StopTimeout == 0 {
 		spec.StopTimeout = DefaultStopTimeout
 	}
-	return &Group{s: s, name: name, size: spec.Workers, spec: spec, left: 1, done: make(chan struct{})}
+	g := &Group{
+		s: s, name: name, spec: spec, plan: p, size: spec.Workers, starting: 1,
+		rules: newRestarter(spec.Restart, 0),
+		done:  make(chan struct{}), wake: make(chan struct{}, 1),
+	}
+	g.rules.rule = spec.Restart.withDefaults(spec.Workers)
+	go g.supervise()
+	return g
 }
 
 // Name returns the group's name.
 func (g *Group) Name() string { return g.name }
 
-// Size returns the number of workers it was started with.
-func (g *Group) Size() int { return g.size }
-
-// add takes a started worker into the group and watches it.
-func (g *Group) add(w *worker) error {
+// Size returns the number of workers: what it was started with, or the last Resize.
+func (g *Group) Size() int {
 	g.mu.Lock()
-	g.workers = append(g.workers, w)
+	defer g.mu.Unlock()
+	return len(g.seats)
+}
+
+// target is the size that new workers are told.
+func (g *Group) target() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.size
+}
+
+// add gives a new rank to a started worker and watches it. Start and Resize call it.
+func (g *Group) add(w *worker, p *plan) error {
+	g.mu.Lock()
+	g.seats = append(g.seats, &seat{w: w, plan: p})
+	g.rules.resize(g.s.now(), len(g.seats))
 	g.left++
 	stopped := g.stopped
 	g.mu.Unlock()
@@ -57,8 +94,14 @@ func (g *Group) add(w *worker) error {
 	return nil
 }
 
-// complete ends the starting.
-func (g *Group) complete() { g.ended(nil) }
+// complete ends a Start or Resize.
+func (g *Group) complete() {
+	g.post(func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.starting--
+	})
+}
 
 // abandon stops what was started so far, and forgets the group.
 func (g *Group) abandon(ctx context.Context) error {
@@ -66,39 +109,35 @@ func (g *Group) abandon(ctx context.Context) error {
 	return g.Stop(ctx)
 }
 
-// ended counts one worker, or the Start, out.
-func (g *Group) ended(*worker) {
-	g.mu.Lock()
-	g.left--
-	last := g.left == 0
-	g.mu.Unlock()
-	if last {
-		g.s.remove(g)
-		close(g.done)
-	}
-}
-
-func (g *Group) leaseErrors(rank int, err error) {
+func (g *Group) fail(err error) {
 	if err == nil {
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.leaseErr = append(g.leaseErr, fmt.Errorf("spawn: worker %d of group %q: %w", rank, g.name, err))
+	g.errs = append(g.errs, err)
 }
 
-func (g *Group) leaseErrs() error {
+func (g *Group) leaseErrors(rank int, err error) {
+	if err != nil {
+		g.fail(fmt.Errorf("spawn: worker %d of group %q: %w", rank, g.name, err))
+	}
+}
+
+func (g *Group) failures() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return errors.Join(g.leaseErr...)
+	return errors.Join(g.errs...)
 }
 
-// Done is closed when all workers have ended.
+// Done is closed when all workers have ended and none will be started again.
 func (g *Group) Done() <-chan struct{} { return g.done }
 
 // Wait waits for all workers, their output and their leases. It returns nil when
-// all have ended with code 0, and a *[ExitError] otherwise; workers that were
-// stopped count like all others. Errors from closing leases are joined to it.
+// all have ended with code 0, and an *[ExitError] otherwise; workers that were
+// stopped count like all others. Of a worker that was started again the last end
+// counts. A group that gave up is a *[GiveUpError]. Errors from closing leases and
+// from restarts are joined to it.
 func (g *Group) Wait() error {
 	<-g.done
 	var failed []Exit
@@ -107,32 +146,33 @@ func (g *Group) Wait() error {
 			failed = append(failed, x)
 		}
 	}
-	switch exit, lease := (&ExitError{g.name, g.size, failed}), g.leaseErrs(); {
-	case len(failed) == 0:
-		return lease
-	case lease == nil:
-		return exit
-	default:
-		return errors.Join(exit, lease)
+	var err error
+	if len(failed) > 0 {
+		err = &ExitError{g.name, g.target(), failed}
 	}
+	if g.gaveUp != nil {
+		g.gaveUp.Err, err = err, g.gaveUp
+	}
+	if more := g.failures(); more != nil {
+		err = errors.Join(err, more)
+	}
+	return err
 }
 
-// Stop ends all workers at the same time: SIGTERM to their process groups, once,
-// and SIGKILL when Spec.StopTimeout is over or ctx ends. It returns when all have
-// ended. The error names workers that outlive even SIGKILL.
-func (g *Group) Stop(ctx context.Context) error {
-	g.mu.Lock()
-	g.stopped = true
-	g.mu.Unlock()
-	if g.spec.StopTimeout > 0 && ctx.Err() == nil {
-		g.each((*worker).terminate)
-		deadline := time.NewTimer(g.spec.StopTimeout)
+// Stop ends all workers: SIGTERM to their process groups, once, and SIGKILL when
+// Spec.StopTimeout is over or ctx ends. The workers of a RestForOne group are
+// ended one after the other, the last one first; all others at the same time.
+// Stop returns when all have ended. The error names workers that outlive even
+// SIGKILL.
+func (g *Group) Stop(ctx context.Context) error { return g.stop(ctx, g.spec.StopTimeout) }
+
+func (g *Group) stop(ctx context.Context, timeout time.Duration) error {
+	g.close()
+	if timeout > 0 && ctx.Err() == nil {
+		deadline := time.NewTimer(timeout)
 		defer deadline.Stop()
-		select {
-		case <-g.done:
+		if g.terminate(ctx, deadline.C) {
 			return nil
-		case <-deadline.C:
-		case <-ctx.Done():
 		}
 	}
 	g.each((*worker).kill)
@@ -148,6 +188,30 @@ func (g *Group) Stop(ctx context.Context) error {
 		alive = append(alive, fmt.Errorf("worker %d (pid %d) of group %q outlives SIGKILL, or its output is not taken: look at /proc/%d/stack", w.rank, w.pid, g.name, w.pid))
 	})
 	return errors.Join(alive...)
+}
+
+// terminate asks the workers to end and reports whether all did in time.
+func (g *Group) terminate(ctx context.Context, deadline <-chan time.Time) bool {
+	if g.spec.Restart.Strategy == RestForOne {
+		for _, w := range slices.Backward(g.all()) {
+			w.terminate()
+			select {
+			case <-w.done:
+			case <-deadline:
+				return false
+			case <-ctx.Done():
+				return false
+			}
+		}
+	}
+	g.each((*worker).terminate)
+	select {
+	case <-g.done:
+		return true
+	case <-deadline:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // Signal sends sig to the process groups of all workers that live. The error is
@@ -176,22 +240,33 @@ func (g *Group) each(fn func(*worker)) {
 	}
 }
 
+// all returns the workers by rank: of each the one that runs, or ran last.
 func (g *Group) all() []*worker {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return append([]*worker(nil), g.workers...)
+	ws := make([]*worker, len(g.seats))
+	for i, s := range g.seats {
+		ws[i] = s.w
+	}
+	return ws
 }
 
 // Infos describes all workers, by rank.
 func (g *Group) Infos() []Info {
-	var infos []Info
-	for _, w := range g.all() {
-		infos = append(infos, w.info())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	infos := make([]Info, len(g.seats))
+	for i, s := range g.seats {
+		infos[i] = s.w.info()
+		infos[i].Restarts = s.restarts
+		if g.rules.places[i].phase == down {
+			infos[i].State = Waiting
+		}
 	}
 	return infos
 }
 
-// Exits describes the workers that have ended, by rank.
+// Exits describes the workers that have ended, by rank, each one's last end.
 func (g *Group) Exits() []Exit {
 	var exits []Exit
 	for _, w := range g.all() {

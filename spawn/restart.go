@@ -108,12 +108,12 @@ func (r Restart) pause(n int, luck float64) time.Duration {
 
 // A phase is where a worker's place is in the cycle of restarts.
 //
-//	       exit that counts          due
-//	 up ─────────────────────▶ down ─────▶ up
-//	  │ told to go                ▲
-//	  ├──────────▶ leaving ───────┘ exit
-//	  │ exit that does not count
-//	  └──────────▶ over          (and any phase, once the machine is closed)
+//	      exit that counts          due
+//	up ─────────────────────▶ down ─────▶ up
+//	 │ told to go                ▲
+//	 ├──────────▶ leaving ───────┘ exit
+//	 │ exit that does not count
+//	 └──────────▶ over          (and any phase, once the machine is closed)
 type phase uint8
 
 const (

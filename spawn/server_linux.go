@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,7 @@ type Server struct {
 	exeName  string   // for messages
 	null     *os.File
 	launcher *launcher
+	born     time.Time
 
 	closing sync.Mutex // one Close at a time
 
@@ -43,7 +45,7 @@ func NewServer(o Options) (_ *Server, err error) {
 	if err := checkEnv("Options.Env", o.Env); err != nil {
 		return nil, err
 	}
-	s := &Server{opt: o}
+	s := &Server{opt: o, born: time.Now()}
 	s.opt.Resources = maps.Clone(o.Resources)
 	s.opt.Env = slices.Clone(o.Env)
 	s.names = slices.Sorted(maps.Keys(o.Resources))
@@ -103,35 +105,73 @@ func (s *Server) Start(ctx context.Context, spec Spec) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := s.enter(spec)
+	g, err := s.enter(spec, &p)
 	if err != nil {
 		return nil, err
 	}
 	defer s.starting.Done()
-	if err := checkLimits(g.name, g.size, p.fn != ""); err != nil {
+	if err := checkLimits(g.name, spec.Workers, p.fn != ""); err != nil {
 		g.abandon(ctx)
 		return nil, err
 	}
-	for rank := range g.size {
-		err := ctx.Err()
-		var w *worker
-		if err == nil {
-			w, err = s.start(g, &p, rank)
-		}
-		if err == nil {
-			err = g.add(w)
-		}
-		if err != nil {
-			return nil, errors.Join(&StartError{g.name, rank, err}, g.abandon(ctx), g.leaseErrs())
-		}
+	if err := s.fill(ctx, g, &p, 0, spec.Workers); err != nil {
+		return nil, errors.Join(err, g.abandon(ctx), g.failures())
 	}
 	g.complete()
 	return g, nil
 }
 
+// fill starts the workers of ranks from … to−1 and waits until they are ready.
+func (s *Server) fill(ctx context.Context, g *Group, p *plan, from, to int) error {
+	ws := make([]*worker, 0, to-from)
+	for rank := from; rank < to; rank++ {
+		err := ctx.Err()
+		var w *worker
+		if err == nil {
+			w, err = s.start(g, p, rank)
+		}
+		if err == nil {
+			ws = append(ws, w)
+			err = g.add(w, p)
+		}
+		if err != nil {
+			return &StartError{g.name, rank, err}
+		}
+	}
+	if g.spec.ReadyTimeout <= 0 {
+		return nil
+	}
+	for _, w := range ws {
+		if err := w.untilReady(ctx); err != nil {
+			return &StartError{g.name, w.rank, err}
+		}
+	}
+	return nil
+}
+
+// untilReady waits until the worker has said that it is ready.
+func (w *worker) untilReady(ctx context.Context) error {
+	select {
+	case <-w.ready:
+		return nil
+	case <-w.done:
+		select {
+		case <-w.ready:
+			return nil // it was, for a moment
+		default:
+		}
+		return &NotReadyError{w.g.name, w.rank, w.pid, w.g.spec.ReadyTimeout, &w.exit}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// now is the time of the restart rules: monotonic, since the server's start.
+func (s *Server) now() time.Duration { return time.Since(s.born) }
+
 // enter puts a new group into the list, under a name of its own, and counts a
 // Start under way.
-func (s *Server) enter(spec Spec) (*Group, error) {
+func (s *Server) enter(spec Spec, p *plan) (*Group, error) {
 	name := spec.Group
 	if name != "" {
 		if err := checkName(name); err != nil {
@@ -161,7 +201,7 @@ func (s *Server) enter(spec Spec) (*Group, error) {
 			name = base[:min(len(base), maxName-len(suffix))] + suffix
 		}
 	}
-	g := newGroup(s, name, spec)
+	g := newGroup(s, name, spec, p)
 	s.groups = append(s.groups, g)
 	s.starting.Add(1)
 	return g, nil
@@ -188,14 +228,30 @@ func (s *Server) Workers() []Info {
 	return all
 }
 
-// Stop stops all groups at the same time, each as [Group.Stop] does. New ones can
-// be started afterwards.
+// lastGrace is what groups still get between SIGTERM and SIGKILL whose turn did not
+// come in time.
+const lastGrace = 500 * time.Millisecond
+
+// Stop stops all groups, each as [Group.Stop] does, in the reverse order of their
+// start: a group goes when those that may need it are gone. The largest StopTimeout
+// among them bounds all of it: when that is over, those that still run are told
+// together, and killed half a second later. New ones can be started afterwards.
 func (s *Server) Stop(ctx context.Context) error {
 	groups := s.live()
+	var longest time.Duration
+	for _, g := range groups {
+		longest = max(longest, g.spec.StopTimeout)
+	}
+	inTurn, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
 	errs := make([]error, len(groups))
 	var wg sync.WaitGroup
-	for i, g := range groups {
-		wg.Go(func() { errs[i] = g.Stop(ctx) })
+	for i, g := range slices.Backward(groups) {
+		if inTurn.Err() == nil {
+			errs[i] = g.Stop(inTurn)
+			continue
+		}
+		wg.Go(func() { errs[i] = g.stop(ctx, min(lastGrace, g.spec.StopTimeout)) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)

@@ -146,6 +146,15 @@ type Spec struct {
 	// stopped. Default: [DefaultStopTimeout]. A negative one kills at once.
 	StopTimeout time.Duration
 
+	// Restart says which workers are started again when they end. Default: none.
+	Restart Restart
+
+	// ReadyTimeout is the time a function worker has, from its start, to call
+	// [Child.Ready]. Start, Resize and Reload return when the workers they start are
+	// ready; one that is not in time is killed, which counts as a failure. 0: workers
+	// need not tell.
+	ReadyTimeout time.Duration
+
 	// Stdin is the standard input of every worker; they share it, and it stays the
 	// caller's. It is made blocking. Default: the null device.
 	Stdin *os.File
@@ -155,9 +164,11 @@ type Spec struct {
 type State string
 
 const (
+	Starting State = "starting" // runs, and is not ready yet (Spec.ReadyTimeout)
 	Running  State = "running"
 	Stopping State = "stopping" // asked to stop
 	Exited   State = "exited"   // ended, reaped and drained
+	Waiting  State = "waiting"  // as Exited, and to be started again
 )
 
 // Info describes a worker.
@@ -168,6 +179,9 @@ type Info struct {
 	Pid     int       `json:"pid"`
 	State   State     `json:"state"`
 	Started time.Time `json:"started"`
+
+	// Restarts is how often this rank was started again.
+	Restarts int `json:"restarts"`
 
 	// Code is the exit code, or 128+signal, and Ended the time of the end, of a
 	// worker that is Exited.
@@ -180,6 +194,32 @@ type Info struct {
 	Unsent   uint64 `json:"unsent"`
 }
 
+// Reload says what [Group.Reload] goes over to.
+type Reload struct {
+	// Binary is the program file of function workers. Default: the file that this
+	// program was started from, as it is now.
+	Binary string
+
+	// Cmd is the new command of a group of commands. Default: the same one, looked
+	// up again.
+	Cmd []string
+
+	// Settle is how long a worker of a group without Spec.ReadyTimeout has to live
+	// to be taken for good. Default: 1 s.
+	Settle time.Duration
+}
+
+// A Reason is why the server ended a worker.
+type Reason string
+
+const (
+	ReasonStop     Reason = "stop"      // Group.Stop, Server.Stop or Close
+	ReasonNotReady Reason = "not ready" // within Spec.ReadyTimeout
+	ReasonRestart  Reason = "restart"   // of another worker, which takes this one along; or the group gave up
+	ReasonReload   Reason = "reload"
+	ReasonResize   Reason = "resize"
+)
+
 // Exit says how a worker ended.
 type Exit struct {
 	Group string
@@ -189,7 +229,8 @@ type Exit struct {
 	Code    int            // exit code, or 128+signal; -1 when it was lost (see Message)
 	Signal  syscall.Signal // 0 unless killed by a signal
 	Core    bool           // it dumped core
-	Stopped bool           // Stop had been asked for before it ended
+	Stopped bool           // the server had asked it to end before it did
+	Reason  Reason         // why; "" when it ended by itself
 
 	// Message is the worker's own account ([Child.Fail]). It is the worker's word:
 	// any text, up to 4 KiB.

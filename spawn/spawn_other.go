@@ -48,8 +48,10 @@ func (g *Group) Stop(ctx context.Context) error { return errUnsupported }
 func (g *Group) Signal(sig syscall.Signal) error {
 	return errUnsupported
 }
-func (g *Group) Infos() []Info { return nil }
-func (g *Group) Exits() []Exit { return nil }
+func (g *Group) Resize(ctx context.Context, workers int) error { return errUnsupported }
+func (g *Group) Reload(ctx context.Context, r Reload) error    { return errUnsupported }
+func (g *Group) Infos() []Info                                 { return nil }
+func (g *Group) Exits() []Exit                                 { return nil }
 
 // Child needs Linux.
 type Child struct {
@@ -69,4 +71,5 @@ func (c *Child) Send(resource string, payload []byte, files ...*os.File) error {
 }
 func (c *Child) Handle(resource string, fn func(payload []byte, files []*os.File)) {}
 func (c *Child) Context() context.Context                                          { return context.Background() }
+func (c *Child) Ready() error                                                      { return errUnsupported }
 func (c *Child) Fail(msg string) error                                             { return errUnsupported }

@@ -21,10 +21,11 @@ type plan struct {
 	dir   string
 	fn    string
 	stdin *os.File // nil: the null device
+	exe   *os.File // the binary of function workers, O_PATH
 }
 
 func (s *Server) plan(spec Spec) (plan, error) {
-	p := plan{dir: spec.Dir, fn: spec.Func, stdin: spec.Stdin}
+	p := plan{dir: spec.Dir, fn: spec.Func, stdin: spec.Stdin, exe: s.exe}
 	switch {
 	case spec.Func == "" && len(spec.Cmd) == 0:
 		return p, &SpecError{"Spec", fmt.Errorf("neither Func nor Cmd is set: set one")}
@@ -40,6 +41,12 @@ func (s *Server) plan(spec Spec) (plan, error) {
 	}
 	if err := checkEnv("Spec.Env", spec.Env); err != nil {
 		return p, err
+	}
+	if err := spec.Restart.check(); err != nil {
+		return p, err
+	}
+	if spec.ReadyTimeout > 0 && spec.Func == "" {
+		return p, &SpecError{"Spec.ReadyTimeout", fmt.Errorf("%q is a command, which cannot say that it is ready: set it for function workers only", spec.Cmd[0])}
 	}
 	if err := checkDir(spec.Dir); err != nil {
 		return p, err
@@ -59,7 +66,7 @@ func (s *Server) plan(spec Spec) (plan, error) {
 
 // start starts one worker of g. On an error nothing of it is left.
 func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
-	w := &worker{g: g, rank: rank, done: make(chan struct{})}
+	w := &worker{g: g, rank: rank, size: g.target(), ready: make(chan struct{}), done: make(chan struct{})}
 	var (
 		near, far []int      // raw descriptors: the server's ends, the child's
 		donated   []*os.File // the child's
@@ -84,7 +91,7 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 
 	job := &launch{
 		path: p.path, argv: p.argv, dir: p.dir,
-		env:   slices.Concat(p.env, s.identity(g, rank)),
+		env:   slices.Concat(p.env, s.identity(w)),
 		files: []uintptr{s.null.Fd()},
 	}
 	if p.stdin != nil {
@@ -125,7 +132,7 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		// name by now. It is one of the child's own descriptors, since any other
 		// number may be overwritten while the child sorts them.
 		job.path = "/proc/self/fd/" + strconv.Itoa(len(job.files))
-		job.files = append(job.files, s.exe.Fd())
+		job.files = append(job.files, p.exe.Fd())
 	}
 
 	// Into the netpoller first: all that can fail comes before the process.
@@ -145,10 +152,13 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		}
 	}
 
+	if g.spec.ReadyTimeout <= 0 {
+		w.setReady()
+	}
 	w.started = time.Now()
 	err = s.launcher.start(job)
 	runtime.KeepAlive(donated)
-	runtime.KeepAlive(p.stdin)
+	runtime.KeepAlive(p)
 	if err != nil {
 		return nil, explainExec(p.name, err)
 	}
@@ -174,12 +184,12 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 }
 
 // identity is the part of the environment that says who the worker is.
-func (s *Server) identity(g *Group, rank int) []string {
+func (s *Server) identity(w *worker) []string {
 	return []string{
 		envRun + "=" + s.opt.Run,
-		envGroup + "=" + g.name,
-		envRank + "=" + strconv.Itoa(rank),
-		envSize + "=" + strconv.Itoa(g.size),
+		envGroup + "=" + w.g.name,
+		envRank + "=" + strconv.Itoa(w.rank),
+		envSize + "=" + strconv.Itoa(w.size),
 		envDir + "=" + s.claim.parent.path,
 	}
 }
@@ -188,7 +198,7 @@ func (s *Server) identity(g *Group, rank int) []string {
 // are to be closed also after an error.
 func (s *Server) donate(w *worker, pl *plumbing) (all []*os.File, err error) {
 	for _, name := range s.names {
-		files, words, l, err := s.opt.Resources[name].Donate(w.g.name, w.rank, w.g.size)
+		files, words, l, err := s.opt.Resources[name].Donate(w.g.name, w.rank, w.size)
 		if err != nil {
 			return all, fmt.Errorf("resource %q: %w", name, err)
 		}

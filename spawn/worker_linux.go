@@ -22,6 +22,7 @@ var linger = 250 * time.Millisecond
 type worker struct {
 	g       *Group
 	rank    int
+	size    int // of the group when it was started
 	pid     int
 	pidfd   *os.File // in the netpoller: readable when the process is dead
 	pidConn syscall.RawConn
@@ -29,6 +30,7 @@ type worker struct {
 	ctl     *control    // nil for foreign commands
 	leases  []lease     // in the order of the addresses in messages
 	started time.Time
+	ready   chan struct{} // closed when the worker is ready, or need not tell
 	done    chan struct{} // closed when the worker is Exited
 
 	outMu sync.Mutex // one line at a time
@@ -37,8 +39,13 @@ type worker struct {
 	mu       sync.Mutex
 	reaped   bool // from here on the pid may be somebody else's
 	stopping bool
+	isReady  bool
+	reason   Reason
+	deadline *time.Timer // SIGKILL after it was told to end
 	message  string
-	exit     Exit // valid once done is closed
+
+	restartAnyway bool // whatever Restart.When says
+	exit          Exit // valid once done is closed
 }
 
 // A lease is what a resource gave for one worker.
@@ -52,6 +59,7 @@ func (w *worker) watch() {
 	for _, c := range w.out {
 		go c.run()
 	}
+	w.awaitReady()
 	ctlDone := make(chan struct{})
 	if w.ctl == nil {
 		close(ctlDone)
@@ -88,8 +96,41 @@ func (w *worker) watch() {
 	if fn := w.g.s.opt.Exit; fn != nil {
 		fn(x)
 	}
+	w.cancelDeadline()
 	close(w.done)
-	w.g.ended(w)
+	w.g.post(func() { w.g.exited(w) })
+}
+
+// awaitReady gives the worker its time to become ready.
+func (w *worker) awaitReady() {
+	limit := w.g.spec.ReadyTimeout
+	if limit <= 0 {
+		return // it was born ready
+	}
+	late := time.AfterFunc(limit, func() {
+		w.mu.Lock()
+		ready := w.isReady
+		w.mu.Unlock()
+		if !ready {
+			w.end(ReasonNotReady, -1)
+		}
+	})
+	go func() {
+		defer late.Stop()
+		select {
+		case <-w.ready:
+		case <-w.done:
+		}
+	}()
+}
+
+func (w *worker) setReady() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.isReady {
+		w.isReady = true
+		close(w.ready)
+	}
 }
 
 // awaitDeath returns when the process is dead and not yet reaped. lost says that
@@ -165,6 +206,7 @@ func (w *worker) reap(lost bool) Exit {
 	x := Exit{
 		Group: w.g.name, Rank: w.rank, Pid: w.pid,
 		Stopped:    w.stopping,
+		Reason:     w.reason,
 		Message:    w.message,
 		UserTime:   time.Duration(ru.Utime.Nano()),
 		SystemTime: time.Duration(ru.Stime.Nano()),
@@ -217,6 +259,10 @@ func (w *worker) output(stream string) func(line []byte, continued bool) {
 
 // deliver takes one message from the worker.
 func (w *worker) deliver(m message) (goOn bool) {
+	if m.addr == addrSpawn && m.op == opReady {
+		w.setReady()
+		return true
+	}
 	if m.addr == addrSpawn {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -262,21 +308,54 @@ func (w *worker) signal(sig syscall.Signal) error {
 // terminate asks the worker to stop, once. SIGCONT lets one that was stopped by a
 // signal take notice.
 func (w *worker) terminate() {
-	if !w.setStopping() {
+	if !w.setStopping(ReasonStop) {
 		w.signal(syscall.SIGTERM)
 		w.signal(syscall.SIGCONT)
 	}
 }
 
 func (w *worker) kill() {
-	w.setStopping()
+	w.setStopping(ReasonStop)
 	w.signal(syscall.SIGKILL)
 }
 
-func (w *worker) setStopping() (was bool) {
+// end asks the worker to stop, for a reason, and kills it when the time is over. A
+// negative time kills at once.
+func (w *worker) end(why Reason, timeout time.Duration) {
+	if timeout < 0 {
+		w.setStopping(why)
+		w.kill()
+		return
+	}
+	if w.setStopping(why) {
+		return
+	}
+	w.signal(syscall.SIGTERM)
+	w.signal(syscall.SIGCONT)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.reaped {
+		w.deadline = time.AfterFunc(timeout, w.kill)
+	}
+}
+
+func (w *worker) cancelDeadline() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.deadline != nil {
+		w.deadline.Stop()
+	}
+}
+
+// setStopping notes that the server ends the worker; the first reason counts, but
+// nothing is a reason once it is dead.
+func (w *worker) setStopping(why Reason) (was bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	was, w.stopping = w.stopping, true
+	if !was {
+		w.reason = why
+	}
 	return was
 }
 
@@ -287,13 +366,18 @@ func (w *worker) isStopping() bool {
 }
 
 func (w *worker) info() Info {
-	i := Info{Group: w.g.name, Rank: w.rank, Size: w.g.size, Pid: w.pid, State: Running, Started: w.started}
+	i := Info{Group: w.g.name, Rank: w.rank, Size: w.size, Pid: w.pid, State: Running, Started: w.started}
 	if w.ctl != nil {
 		i.Rejected, i.Unsent = w.ctl.rejected.Load(), w.ctl.unsent.Load()
 	}
-	if w.isStopping() {
+	w.mu.Lock()
+	if !w.isReady {
+		i.State = Starting
+	}
+	if w.stopping {
 		i.State = Stopping
 	}
+	w.mu.Unlock()
 	select {
 	case <-w.done:
 		i.State, i.Code, i.Ended = Exited, &w.exit.Code, &w.exit.Ended
