@@ -37,13 +37,18 @@ func (c *Collector) run() {
 	k.timer.Stop()
 	for {
 		mail := k.takeMail()
+		read := c.now()
 		again := k.pass(passBytes)
 		for _, r := range mail.detach {
 			k.detach(r)
 		}
 		if len(mail.flush) > 0 || mail.close {
+			// What the first pass took has a time before the second; and what came before
+			// any of it, from the same goroutine by another lane, was taken by then.
 			k.pass(flushLimit)
-			k.release(true)
+			read = c.now()
+			k.pass(flushLimit)
+			k.release(read, true)
 			for _, f := range mail.flush {
 				close(f.handed)
 			}
@@ -52,7 +57,7 @@ func (c *Collector) run() {
 			k.finish()
 			return
 		}
-		k.release(false)
+		k.release(read, false)
 		if again {
 			continue
 		}
@@ -81,34 +86,35 @@ func (k *collection) takeMail() mail {
 // pass takes what the rings hold, at most limit bytes of each, beginning with
 // another one each time. It reports whether there is reason to look again at once.
 func (k *collection) pass(limit int) (again bool) {
-	now, wall := k.c.now(), time.Now().UnixNano()
-	k.c.local.queue.take(&k.m, &k.local, now, wall)
+	now := k.c.now()
+	k.c.local.queue.take(&k.m, &k.local, now)
 	for i := range k.inlets {
 		r := k.inlets[(k.next+i)%len(k.inlets)]
 		if r.err != nil || r.asleep && !r.rung.Load() && limit != flushLimit {
 			continue
 		}
-		busy := r.drain(&k.m, limit, now, wall)
+		busy := r.drain(&k.m, limit, now)
 		if r.err != nil {
 			k.quarantine(r)
 		}
 		again = again || busy
 		if k.m.bytes > passTotal {
 			k.next = (k.next + i + 1) % len(k.inlets)
-			k.release(limit == flushLimit)
+			k.release(now, false)
 			if limit != flushLimit {
 				return true
 			}
-			now, wall = k.c.now(), time.Now().UnixNano()
+			now = k.c.now()
 		}
 	}
 	k.next++
 	return again
 }
 
-// release hands to the sinks what is due, or everything.
-func (k *collection) release(all bool) {
-	k.m.release(k.c.now(), time.Now().UnixNano(), all, k.emit)
+// release hands to the sinks what is due, or all that had arrived by then. read
+// is a time after which all lanes were looked at.
+func (k *collection) release(read int64, all bool) {
+	k.m.release(read, k.c.now(), all, k.emit)
 	k.hand()
 }
 
@@ -154,12 +160,18 @@ func (k *collection) hand() {
 // sleep announces to every ring that the collector will wait to be rung for. It
 // returns false if a ring turned out to hold something.
 func (k *collection) sleep() bool {
+	fresh := false
 	for _, r := range k.inlets {
-		if !r.sleep() {
-			return false
-		}
+		fresh = r.announce() || fresh
 	}
-	return true
+	if fresh && k.c.remote {
+		remoteBarrier()
+	}
+	quiet := true
+	for _, r := range k.inlets {
+		quiet = !r.ready() && quiet
+	}
+	return quiet
 }
 
 // wait waits until something was rung or posted, or for the window to end.
@@ -190,9 +202,9 @@ func (k *collection) quarantine(r *inlet) {
 // detach reads a ring to its end and lets go of it.
 func (k *collection) detach(r *inlet) {
 	for r.err == nil {
-		more := r.drain(&k.m, flushLimit, k.c.now(), time.Now().UnixNano())
+		more := r.drain(&k.m, flushLimit, k.c.now())
 		if k.m.bytes > passTotal {
-			k.release(false)
+			k.release(k.c.now(), false)
 		}
 		if r.err != nil {
 			k.quarantine(r)
@@ -215,6 +227,6 @@ func (k *collection) finish() {
 	for len(k.inlets) > 0 {
 		k.detach(k.inlets[0])
 	}
-	k.c.local.queue.take(&k.m, &k.local, k.c.now(), time.Now().UnixNano())
-	k.release(true)
+	k.c.local.queue.take(&k.m, &k.local, k.c.now())
+	k.release(math.MaxInt64, true)
 }

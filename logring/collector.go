@@ -9,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"shmkit/ring"
 )
 
 // Policy is what a worker's log call does when its ring is full.
@@ -54,6 +52,8 @@ type CollectorOptions struct {
 	// record is dropped and counted, and so are the following ones, without
 	// another wait, until there is room again.
 	MaxWait time.Duration
+
+	lanes int // of measurements: so many more than there are CPUs
 }
 
 const (
@@ -71,8 +71,8 @@ var errClosed = fmt.Errorf("logring: collector: %w", os.ErrClosed)
 // goroutine.
 type Collector struct {
 	o       CollectorOptions
-	start   time.Time // origin of the monotonic clock
 	sinks   []*runner
+	remote  bool          // remoteBarrier works here
 	wake    chan struct{} // cap 1
 	abort   chan struct{} // closed when Close is out of time
 	ended   chan struct{} // closed when the goroutine has ended
@@ -122,7 +122,7 @@ func NewCollector(o CollectorOptions) (*Collector, error) {
 		return nil, err
 	}
 	c := &Collector{
-		o: o, start: time.Now(), level: o.Level,
+		o: o, remote: remoteBarrier(), level: o.Level,
 		wake: make(chan struct{}, 1), abort: make(chan struct{}), ended: make(chan struct{}), closed: make(chan struct{}),
 		tallies: map[who]*tally{}, levels: map[string]slog.Level{},
 	}
@@ -165,7 +165,7 @@ func (o *CollectorOptions) check() error {
 	case o.Policy != Block && o.Policy != DropNew:
 		return fmt.Errorf("logring: Policy %d: choose Block or DropNew", o.Policy)
 	}
-	if _, err := ring.Size(o.RingSize, o.MaxRecord); err != nil {
+	if _, err := o.plan(); err != nil {
 		return fmt.Errorf("logring: RingSize: %w", err)
 	}
 	for i, s := range o.Sinks {
@@ -192,7 +192,7 @@ func (o *CollectorOptions) check() error {
 func (c *Collector) wakeUp() { poke(c.wake) }
 
 // now is the collector's monotonic clock in nanoseconds.
-func (c *Collector) now() int64 { return int64(time.Since(c.start)) }
+func (c *Collector) now() int64 { return monotonic() }
 
 // post leaves mail.
 func (c *Collector) post(f func(*mail)) bool {

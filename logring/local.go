@@ -57,7 +57,7 @@ func (l *localQueue) put(payload []byte, key int64, from *tally, pid int, stream
 }
 
 // take moves all that waits into s.
-func (l *localQueue) take(m *merger, s *source, now, wall int64) {
+func (l *localQueue) take(m *merger, s *source, now int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rung = false
@@ -66,7 +66,10 @@ func (l *localQueue) take(m *merger, s *source, now, wall int64) {
 		s.buf = append(s.buf, l.buf[off:off+e.size]...)
 		off += e.size
 		e.arrived = now
-		m.enqueue(s, e, wall)
+		if e.key > now {
+			now = monotonic() // it was put here meanwhile
+		}
+		m.enqueue(s, e, now)
 	}
 	clear(l.q)
 	l.q, l.buf = l.q[:0], l.buf[:0]
@@ -155,7 +158,7 @@ func (l *local) send(e *encoder, t *tally, pid int, stream string, u urgency) er
 
 func (l *local) forward(payload []byte, t *tally, pid int, stream string, u urgency) error {
 	t.attempted.Add(1) // any goroutine; loaded by Stats after what was delivered
-	key := int64(le.Uint64(payload[offTime:]))
+	key := int64(le.Uint64(payload[offKey:]))
 	if !l.queue.put(payload, key, t, pid, stream, u, l.c.wakeUp) {
 		l.c.mu.Lock()
 		defer l.c.mu.Unlock()

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"shmkit/internal/proctest"
-	"shmkit/ring"
 )
 
 func TestMain(m *testing.M) { proctest.Main(m) }
@@ -31,25 +30,30 @@ func newCollector(t testing.TB, o CollectorOptions) *Collector {
 // detector sees every access.
 func onHeap(t testing.TB, c *Collector, group string, rank int) (*Writer, *inlet) {
 	t.Helper()
-	n, err := ring.Size(c.o.RingSize, c.o.MaxRecord)
-	if err != nil {
-		t.Fatal(err)
-	}
-	words := make([]uint64, (n+7)/8)
-	view := wordBytes(words)[:n]
-	r, err := c.inletOver(view, "heap", group, rank)
+	view, layout := heapLease(t, &c.o)
+	r, err := c.inletOver(view, layout, "heap", group, rank)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !c.attach(r) {
 		t.Fatal("the collector is closing")
 	}
-	w, err := newWriter(view, terms{policy: c.o.Policy, maxWait: c.o.MaxWait}, func() error { r.Message(nil, nil); return nil })
+	w, err := newWriter(view, c.terms(), func() error { r.Message(nil, nil); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.Close() })
 	return w, r
+}
+
+// heapLease lays out a lease in heap memory.
+func heapLease(t testing.TB, o *CollectorOptions) ([]byte, leaseLayout) {
+	t.Helper()
+	layout, err := o.plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wordBytes(make([]uint64, (layout.size+7)/8))[:layout.size], layout
 }
 
 func flushAll(t testing.TB, c *Collector) {

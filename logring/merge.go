@@ -51,7 +51,7 @@ const maxHeld = 8 << 20
 
 // overdue is after how many windows an entry goes out even though a source that
 // was not read to its end may hold earlier ones.
-const overdue = 20
+const overdue = 1000
 
 // clockSlack is how far a key may be ahead of the wall clock before the clock is
 // taken to have been set back.
@@ -81,9 +81,13 @@ func (m *merger) release(now, wall int64, all bool, emit func(*source, *entry)) 
 	if m.newest > wall+clockSlack {
 		m.newest = wall
 	}
-	limit := int64(math.MaxInt64)
+	limit := int64(math.MinInt64)
 	if !all {
 		limit = m.limit(now)
+	} else {
+		for _, s := range m.heap {
+			limit = max(limit, s.keyArrivedBy(now))
+		}
 	}
 	for len(m.heap) > 0 {
 		s := m.heap[0]

@@ -276,7 +276,8 @@ var _ = proctest.Helper("hostile", func(args []string) {
 	seed := number(args[0])
 	w := attached(args, 1)
 	slog.New(w.Handler(nil)).Info("before")
-	scribble(wholeMapping(w), seed)
+	lease, off := wholeMapping(w)
+	scribble(lease, off, seed)
 	bell := os.NewFile(4, "bell")
 	for range 2000 {
 		bell.Write([]byte{1})

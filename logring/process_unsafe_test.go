@@ -41,18 +41,22 @@ func unmapCounter(p *int64) {
 	syscall.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(p)), 8))
 }
 
-// wholeMapping is the ring of w, as its process can write it.
-func wholeMapping(w *Writer) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(w.head)), 24<<10)
+// wholeMapping is the segment of w, as its process can write it: up to the end of
+// the data of its first ring, which is in it from off on.
+func wholeMapping(w *Writer) (lease []byte, off int) {
+	page := unsafe.Pointer(w.bell.asleep)
+	page = unsafe.Add(page, -int(unsafe.Offsetof(nodePage{}.asleep)))
+	off = int(uintptr(unsafe.Pointer(w.shared.head)) - uintptr(page))
+	return unsafe.Slice((*byte)(page), off+(24<<10)), off
 }
 
 // scribble writes random bytes to random places, more often where the words are.
-func scribble(b []byte, seed int) {
+func scribble(b []byte, off, seed int) {
 	rnd := rand.New(rand.NewPCG(uint64(seed), 9))
 	for range 20000 {
 		at := rnd.IntN(len(b) - 8)
 		if rnd.IntN(2) == 0 {
-			at = 4096 + 8*rnd.IntN(80)
+			at = off + 4096 + 8*rnd.IntN(80)
 		}
 		le.PutUint64(b[at&^7:], rnd.Uint64()>>rnd.IntN(64))
 	}

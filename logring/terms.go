@@ -7,19 +7,23 @@ import (
 )
 
 // terms is what a worker is told beside its ring. As words they are
-// "logring=1", then key=value.
+// "logring=2", then key=value.
 type terms struct {
 	policy  Policy
 	maxWait time.Duration
+	remote  bool // before it sleeps the collector makes all CPUs pass a barrier
 }
 
 var policyNames = map[Policy]string{Block: "block", DropNew: "drop"}
+
+var barrierNames = map[bool]string{false: "own", true: "remote"}
 
 func (t terms) words() []string {
 	return []string{
 		fmt.Sprintf("logring=%d", formatVersion),
 		"policy=" + policyNames[t.policy],
 		"wait=" + t.maxWait.String(),
+		"barrier=" + barrierNames[t.remote],
 	}
 }
 
@@ -45,6 +49,8 @@ func parseTerms(words []string) (t terms, err error) {
 			if !found {
 				err = fmt.Errorf("unknown policy")
 			}
+		case "barrier":
+			t.remote = value == barrierNames[true]
 		case "wait":
 			t.maxWait, err = time.ParseDuration(value)
 		}

@@ -2,18 +2,19 @@ package logring
 
 import "encoding/binary"
 
-// The binary form of a log record, format 1: what a worker puts into its ring
+// The binary form of a log record, format 2: what a worker puts into its ring
 // and the collector takes out. Little-endian, packed, no alignment beyond the
 // ring's own. The package documentation shows the same as a table; it is a
 // public format.
 //
-//	0  i64 time   nanoseconds since 1970-01-01 UTC
-//	8  i32 level  as in log/slog: DEBUG -4, INFO 0, WARN 4, ERROR 8
-//	12 u16 flags
-//	14 u16 0
-//	16 u32 cut    bytes of the record that did not fit
-//	20 u32 n      length of the message
-//	24 source     only with flagSource
+//	0  i64 key    for merging: CLOCK_MONOTONIC in nanoseconds
+//	8  i64 time   nanoseconds since 1970-01-01 UTC
+//	16 i32 level  as in log/slog: DEBUG -4, INFO 0, WARN 4, ERROR 8
+//	20 u16 flags
+//	22 u16 0
+//	24 u32 cut    bytes of the record that did not fit
+//	28 u32 n      length of the message
+//	32 source     only with flagSource
 //	.. attributes
 //	.. message    the last n bytes
 //
@@ -21,20 +22,21 @@ import "encoding/binary"
 const (
 	// formatVersion is told to a worker beside its ring. A change of anything in
 	// this file that an old reader would misread increments it.
-	formatVersion = 1
+	formatVersion = 2
 
 	// tagRecord is the ring tag of a log record. Other tags are kept for later
 	// kinds; a collector that does not know one quarantines the ring.
 	tagRecord uint32 = 1
 
-	offTime   = 0
-	offLevel  = 8
-	offFlags  = 12
-	offZero   = 14
-	offCut    = 16
-	offMsgLen = 20
+	offKey    = 0
+	offTime   = 8
+	offLevel  = 16
+	offFlags  = 20
+	offZero   = 22
+	offCut    = 24
+	offMsgLen = 28
 
-	headerSize = 24
+	headerSize = 32
 )
 
 const (

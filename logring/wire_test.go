@@ -39,7 +39,11 @@ func TestWireBytes(t *testing.T) {
 		"00",
 		"6869", // the message
 	}, "")
-	if got := hex.EncodeToString(p.got[0]); got != strings.ReplaceAll(want, " ", "") {
+	key := int64(le.Uint64(p.got[0]))
+	if now := monotonic(); key > now || key < now-int64(time.Minute) {
+		t.Errorf("merge key %d at %d", key, now)
+	}
+	if got := hex.EncodeToString(p.got[0][8:]); got != strings.ReplaceAll(want, " ", "") {
 		t.Errorf("wire form\n got %s\nwant %s", got, strings.ReplaceAll(want, " ", ""))
 	}
 }
@@ -165,25 +169,25 @@ func TestParseRefuses(t *testing.T) {
 		b   []byte
 	}{
 		"unknown kind of record":     {2, head(0, 0)},
-		"a header has 24":            {tagRecord, head(0, 0)[:headerSize-1]},
+		"a header has 32":            {tagRecord, head(0, 0)[:headerSize-1]},
 		"unknown flags":              {tagRecord, head(flagsKnown+1, 0)},
-		"byte 12: unknown":           {tagRecord, second},
+		"byte 20: unknown":           {tagRecord, second},
 		"message longer":             {tagRecord, head(0, 3, 1, 2)},
 		"source position longer":     {tagRecord, head(flagSource, 0, 1, 0, 0, 0, 1, 0, 0, 0)},
 		"source position":            {tagRecord, head(flagSource, 0, 1, 0, 0)},
-		"byte 24: source position":   {tagRecord, head(flagSource, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0)},
+		"byte 32: source position":   {tagRecord, head(flagSource, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0)},
 		"end of a group":             {tagRecord, head(0, 0, kindEnd)},
 		"unknown kind of value":      {tagRecord, head(0, 0, kindMax+1, 0, 0)},
 		"attribute cut short":        {tagRecord, head(0, 0, kindGroup, 0)},
 		"attribute longer":           {tagRecord, head(0, 0, kindInt64, 1, 0, 'k', 1, 2, 3, 4, 5, 6, 7)},
-		"byte 27: value longer":      {tagRecord, head(0, 0, kindString, 0, 0, 1, 0, 0, 0)},
+		"byte 35: value longer":      {tagRecord, head(0, 0, kindString, 0, 0, 1, 0, 0, 0)},
 		"value is not JSON":          {tagRecord, head(0, 0, kindJSON, 0, 0, 1, 0, 0, 0, '{')},
 		"bool is neither":            {tagRecord, head(0, 0, kindBool, 0, 0, 2)},
 		"time out of range":          {tagRecord, head(0, 0, at(0, 1e9, 0)...)},
-		"byte 27: time out":          {tagRecord, head(0, 0, at(0, 0, maxZone+1)...)},
+		"byte 35: time out":          {tagRecord, head(0, 0, at(0, 0, maxZone+1)...)},
 		"time out of":                {tagRecord, head(0, 0, at(0, 0, 1<<31)...)},
 		"more than 32 groups":        {tagRecord, head(0, 0, append(bytes.Repeat([]byte{kindGroup, 0, 0}, maxDepth+1), make([]byte, maxDepth+1)...)...)},
-		"byte 27: group without end": {tagRecord, head(0, 0, kindGroup, 0, 0)},
+		"byte 35: group without end": {tagRecord, head(0, 0, kindGroup, 0, 0)},
 	} {
 		if _, err := parse(x.tag, x.b); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)

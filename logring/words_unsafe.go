@@ -1,20 +1,41 @@
 package logring
 
 import (
+	"sync/atomic"
 	"unsafe"
 
-	"shmkit/ring"
 	"shmkit/shm"
 )
 
-// levelWord is the word in the consumer's page of a ring that the node keeps the
-// level in. The ring leaves these bytes to the consumer's side; ring.Geometry has
-// checked the length of the view, and its start is aligned.
-func levelWord(view []byte) *uint32 {
-	return (*uint32)(unsafe.Pointer(&view[ring.OwnerOffset]))
+// The layout is a public format: a field that moves does not compile.
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(nodePage{})-shm.PageSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.dict)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.level)-64]
+	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.asleep)-68]
+	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.clock)-128]
+	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.table)-512]
+	_ = [1]struct{}{}[unsafe.Sizeof(ringEntry{})-32]
+	_ = [1]struct{}{}[unsafe.Sizeof(clockNote{})-136]
+	_ = [1]struct{}{}[unsafe.Sizeof(workerPage{})-shm.PageSize]
+)
+
+// nodePageOf and workerPageOf view the two pages of a lease, whose length was
+// checked and which starts at a multiple of 8.
+func nodePageOf(lease []byte) *nodePage { return (*nodePage)(unsafe.Pointer(&lease[0])) }
+func workerPageOf(lease []byte) *workerPage {
+	return (*workerPage)(unsafe.Pointer(&lease[shm.PageSize]))
 }
 
 // headWord is how far the collector has read, tailWord how far the worker has
-// written: the first words of the two pages before the data.
+// written: the first words of the two pages of a ring.
 func headWord(view []byte) *uint64 { return (*uint64)(unsafe.Pointer(&view[0])) }
 func tailWord(view []byte) *uint64 { return (*uint64)(unsafe.Pointer(&view[shm.PageSize])) }
+
+// load32 and load64 are one load each.
+func load32(p *uint32) uint32 { return atomic.LoadUint32(p) }
+func load64(p *uint64) uint64 { return atomic.LoadUint64(p) }
+
+// store32 and store64 are one store each, sequentially consistent.
+func store32(p *uint32, v uint32) { atomic.StoreUint32(p, v) }
+func store64(p *uint64, v uint64) { atomic.StoreUint64(p, v) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"runtime"
@@ -16,32 +17,33 @@ import (
 	"shmkit/shm"
 )
 
-// A Writer is a worker's end of its log ring. One lock, local to this process,
-// puts the records of all goroutines into one order; nothing is shared with any
-// other worker. Its methods may be called from any goroutine.
+// A Writer is a worker's end of its log segment. The records of a goroutine keep
+// their order; nothing is shared with any other worker. Its methods may be called
+// from any goroutine.
 type Writer struct {
-	prod  *ring.Producer
+	wanted
+	lanes []lane // by P: none, or one for each CPU that the node saw
+	bell  doorbell
 	terms terms
-	max   int // bytes of the largest record
-	bell  *doorbell
-	head  *uint64 // in the ring: how far the collector has read
-	tail  *uint64 // in the ring: how far this process has written
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
 
-	// wanted points to the level word in the ring, and after Close to one that
-	// lets nothing pass. Stored by Attach and Close, loaded by every log call (heap
-	// memory of this process).
-	wanted atomic.Pointer[uint32]
-
 	before hooks // what has something to say before a flush or the end
 
-	mu       sync.Mutex
-	stalled  bool // a wait ended without space: no more waiting until there is some
-	retrying bool // ringAgain is at work
-	stats    WriterStats
+	mu      sync.Mutex
+	shared  lane // used with mu held; waits
+	stalled bool // a wait ended without space: no more waiting until there is some
+	stats   WriterStats
 }
+
+// A wanted lets records of a level pass. Its word is in the segment, and after Close
+// one that lets nothing pass. Stored by Attach and Close, loaded by every log call
+// (heap memory of this process).
+type wanted struct{ word atomic.Pointer[uint32] }
+
+// level returns the lowest level that passes.
+func (g *wanted) level() slog.Level { return loadLevel(g.word.Load()) }
 
 // WriterStats is a worker's own account of its log calls.
 //
@@ -93,20 +95,34 @@ func attach(files []*os.File, words []string, bell func() error) (*Writer, error
 // newWriter makes a Writer over any view: mapped memory, or the heap under the
 // race detector.
 func newWriter(view []byte, t terms, bell func() error) (*Writer, error) {
-	_, maxRecord, err := ring.Geometry(len(view))
+	layout, err := readLayout(view)
 	if err != nil {
 		return nil, fmt.Errorf("logring: attach: %w", err)
 	}
-	if maxRecord < minMaxRecord {
-		return nil, fmt.Errorf("logring: attach: records of at most %d bytes, need %d: make the ring larger", maxRecord, minMaxRecord)
-	}
-	w := &Writer{terms: t, max: maxRecord, bell: &doorbell{ring: bell}, head: headWord(view), tail: tailWord(view)}
-	if w.prod, err = ring.NewProducer(view, ring.ProducerOptions{Name: "log", Waiter: w.bell}); err != nil {
-		return nil, fmt.Errorf("logring: attach: %w", err)
+	page := nodePageOf(view)
+	w := &Writer{terms: t}
+	w.bell.ring, w.bell.asleep = bell, &page.asleep
+	w.bell.remote = t.remote && acceptBarriers()
+	for i, r := range layout.rings {
+		if r.class != classLane {
+			continue
+		}
+		l, err := attachLane(layout.view(view, i), &w.bell)
+		switch {
+		case err == nil && i == 0 && l.max < minMaxRecord:
+			err = fmt.Errorf("records of at most %d bytes, need %d: make the ring larger", l.max, minMaxRecord)
+			fallthrough
+		case err != nil:
+			return nil, fmt.Errorf("logring: attach: %w", err)
+		case i == 0:
+			w.shared = l
+		default:
+			w.lanes = append(w.lanes, l)
+		}
 	}
 	w.life, w.end = context.WithCancel(context.Background())
 	w.stats.Dropped = map[string]uint64{}
-	w.wanted.Store(levelWord(view))
+	w.word.Store(&page.level)
 	return w, nil
 }
 
@@ -115,22 +131,38 @@ func newWriter(view []byte, t terms, bell func() error) (*Writer, error) {
 func (w *Writer) Handler(opts *HandlerOptions) slog.Handler { return newHandler(w, opts) }
 
 // Level returns the lowest level that the node wants now.
-func (w *Writer) Level() slog.Level { return w.level() }
-
-// Enabled reports whether the node wants records of this level now.
-func (w *Writer) Enabled(l slog.Level) bool { return l >= w.level() }
-
-func (w *Writer) level() slog.Level {
-	l := loadLevel(w.wanted.Load())
+func (w *Writer) Level() slog.Level {
+	l := w.level()
 	runtime.KeepAlive(w) // the word may be in the mapping
 	return l
 }
 
-func (w *Writer) maxRecord() int { return w.max }
+// Enabled reports whether the node wants records of this level now.
+func (w *Writer) Enabled(l slog.Level) bool { return l >= w.Level() }
 
-// emit puts one record into the ring. When it returns nil the record is safe: it
+func (w *Writer) maxRecord() int { return w.shared.max }
+
+// emit puts one record into a lane. When it returns nil the record is safe: it
 // will be delivered even if this process is killed right then.
-func (w *Writer) emit(payload []byte) error {
+func (w *Writer) emit(payload []byte) error { return w.put(tagRecord, payload) }
+
+func (w *Writer) put(tag uint32, payload []byte) error {
+	if l := w.pin(); l != nil {
+		done := l.put(tag, payload)
+		due := done && w.bell.due(&l.fence)
+		l.unpin()
+		if due {
+			w.bell.answer()
+		}
+		if done {
+			return nil
+		}
+	}
+	return w.putShared(tag, payload)
+}
+
+// putShared puts a record into the shared lane.
+func (w *Writer) putShared(tag uint32, payload []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stats.Attempted++
@@ -140,19 +172,18 @@ func (w *Writer) emit(payload []byte) error {
 		return err
 	}
 	copy(b, payload)
-	w.prod.Commit(len(payload), tagRecord)
+	w.shared.prod.Commit(len(payload), tag)
 	w.stats.Committed++
-	w.prod.Flush()
-	if w.bell.owed {
-		w.ringAgain()
+	if w.bell.due(&w.shared.fence) {
+		w.bell.answer()
 	}
 	return nil
 }
 
-// reserve returns room for one record, waiting for it if the policy says so, but
+// reserve returns room for one record in the shared lane, waiting for it if the policy says so, but
 // only once for a collector that does not move.
 func (w *Writer) reserve(n int) ([]byte, error) {
-	b, err := w.prod.TryReserve(n)
+	b, err := w.shared.prod.TryReserve(n)
 	if err == nil {
 		w.stalled = false
 		return b, nil
@@ -165,7 +196,7 @@ func (w *Writer) reserve(n int) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(w.life, w.terms.maxWait)
 	defer cancel()
-	b, err = w.prod.ReserveContext(ctx, n)
+	b, err = w.shared.prod.ReserveContext(ctx, n)
 	switch {
 	case err == nil:
 	case w.life.Err() != nil:
@@ -190,7 +221,7 @@ func (w *Writer) drop(err error) {
 		reason, told = DropTooLarge, ring.DropTooLarge
 	}
 	w.stats.Dropped[reason]++
-	w.prod.Drop(told, 1)
+	w.shared.prod.Drop(told, 1)
 }
 
 // refuse counts a record that a [Throttle] held back.
@@ -203,7 +234,7 @@ func (w *Writer) refuse(reason string) {
 	defer w.mu.Unlock()
 	w.stats.Attempted++
 	w.stats.Dropped[reason]++
-	w.prod.Drop(told, 1)
+	w.shared.prod.Drop(told, 1)
 }
 
 func (w *Writer) atFlush(f func()) { w.before.add(f) }
@@ -213,65 +244,55 @@ var (
 	errEnded   = fmt.Errorf("logring: writer: %w", os.ErrClosed)
 )
 
-// ringAgain rings a bell that has failed (the socket was full, say) until it
-// works or there is no hope. Needs mu.
-func (w *Writer) ringAgain() {
-	if w.retrying {
-		return
-	}
-	w.retrying = true
-	pause := time.Millisecond
-	var again func()
-	again = func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if w.life.Err() == nil && w.bell.owed {
-			w.bell.Wake(nil)
-		}
-		if w.retrying = w.bell.owed && w.life.Err() == nil && pause < 2*time.Second; w.retrying {
-			pause *= 2
-			time.AfterFunc(pause, again)
-		}
-	}
-	time.AfterFunc(pause, again)
-}
-
 // Flush returns when the collector has taken everything that was logged before,
 // or with the context's error. What it has taken outlives this process; so does
 // what it has not, as long as the node lives, so no program needs Flush to be safe.
 func (w *Writer) Flush(ctx context.Context) error {
 	w.before.run()
-	w.mu.Lock()
-	tail := loadPosition(w.tail)
-	w.mu.Unlock()
-	for pause := 50 * time.Microsecond; w.life.Err() == nil && int64(loadPosition(w.head)-tail) < 0; pause = min(2*pause, 5*time.Millisecond) {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("logring: flush: the node has not taken all records: %w", ctx.Err())
-		case <-w.life.Done():
-		case <-time.After(pause):
+	lanes := []*lane{&w.shared}
+	for i := range w.lanes {
+		lanes = append(lanes, &w.lanes[i])
+	}
+	tails := make([]uint64, len(lanes))
+	for i, l := range lanes {
+		// Stored by whoever commits: what this goroutine knows to be logged is before.
+		tails[i] = load64(l.tail)
+	}
+	for i, l := range lanes {
+		for pause := 50 * time.Microsecond; w.life.Err() == nil && !l.flushed(tails[i]); pause = min(2*pause, 5*time.Millisecond) {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("logring: flush: the node has not taken all records: %w", ctx.Err())
+			case <-w.life.Done():
+			case <-time.After(pause):
+			}
 		}
 	}
 	runtime.KeepAlive(w)
 	return nil
 }
 
-// loadPosition loads how far one side of the ring is. head is stored by the
-// collector when it has copied the records before it; tail by this process. It is
-// used for nothing but to wait.
-func loadPosition(p *uint64) uint64 { return atomic.LoadUint64(p) }
-
 // Stats returns the account as of now.
 func (w *Writer) Stats() WriterStats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.stats
-	s.Dropped = map[string]uint64{}
-	for reason, n := range w.stats.Dropped {
-		s.Dropped[reason] = n
+	s.Dropped = maps.Clone(w.stats.Dropped)
+	for i := range w.lanes {
+		n := peek(&w.lanes[i].count)
+		s.Attempted += n
+		s.Committed += n
 	}
 	return s
 }
+
+// peek loads a count that whoever is pinned may be storing with a plain store. Not
+// being inlined it is one aligned load, whole on both architectures. The race is
+// deliberate and not shown to the race detector.
+//
+//go:norace
+//go:noinline
+func peek(p *uint64) uint64 { return *p }
 
 // Close ends logging; what was logged stays in the ring for the collector. Log
 // calls after it do nothing, one that waits for space gives up. A second Close
@@ -281,37 +302,12 @@ func (w *Writer) Close() error {
 	w.end()        // a call that waits holds the lock
 	w.before.run() // what does not find room now is dropped
 	nothing := levelBits(math.MaxInt32)
-	w.wanted.Store(&nothing)
+	w.word.Store(&nothing)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.prod.Close()
-}
-
-// A doorbell is how a producer wakes the collector, through the control socket,
-// and waits for it, on the futex in the ring. It is used with Writer.mu held.
-type doorbell struct {
-	futex shm.Futex
-	ring  func() error
-	owed  bool // the last ring failed
-}
-
-// Wake rings. That it failed is not the log call's failure: the record is in the ring.
-func (d *doorbell) Wake(*uint32) error {
-	d.owed = d.ring != nil && d.ring() != nil
-	return nil
-}
-
-// Wait parks until the collector has moved on. While the bell does not work it
-// comes back soon, having rung again.
-func (d *doorbell) Wait(ctx context.Context, word *uint32, old uint32) error {
-	if d.owed {
-		d.Wake(word)
+	w.bell.close()
+	for i := range w.lanes {
+		w.lanes[i].prod.Close()
 	}
-	if !d.owed {
-		return d.futex.Wait(ctx, word, old)
-	}
-	soon, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
-	defer cancel()
-	d.futex.Wait(soon, word, old)
-	return ctx.Err()
+	return w.shared.prod.Close()
 }

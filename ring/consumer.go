@@ -208,6 +208,13 @@ func (c *Consumer) available() (uint64, error) {
 	return c.look()
 }
 
+// Ready reports whether Next would return something, a record or an error. It
+// looks at the producer's tail once and takes nothing.
+func (c *Consumer) Ready() bool {
+	n, err := c.available()
+	return n > 0 || err != nil
+}
+
 // look loads the tail.
 func (c *Consumer) look() (uint64, error) {
 	// Stored by the producer in Commit, loaded here. Makes visible: headers and

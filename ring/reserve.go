@@ -12,6 +12,11 @@ import (
 // TryReserve is Reserve without waiting: a full ring returns ErrFull at once,
 // uncounted. Under OverwriteOldest the ring is never full.
 func (p *Producer) TryReserve(n int) ([]byte, error) {
+	// As in Reserve: private words only.
+	if uint64(n) <= p.max && (uint64(n)+(header+align-1))&^(align-1) <= p.limit-p.tail && !p.closed.Load() {
+		p.reserved = uint64(n) + 1
+		return payload(p.base, p.tail&p.mask+header, uint64(n)), nil
+	}
 	if err := p.room(n); err != nil {
 		return nil, err
 	}
