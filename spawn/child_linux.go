@@ -33,7 +33,9 @@ type Child struct {
 	Rank, Size       int // Rank is 0 … Size−1
 
 	dir       string
-	ctl       *control // neverCloseThisSocket: its end is this process's
+	guest     bool          // joined; not this server's child
+	gone      chan struct{} // closed when the server has hung up
+	ctl       *control      // neverCloseThisSocket: its end is this process's
 	resources []*childResource
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
@@ -85,7 +87,7 @@ func attach() (*Child, error) {
 	if err := isOurSocket(pl.cookie); err != nil {
 		return nil, fmt.Errorf("%w: it inherited the environment of one: %w", ErrNotWorker, err)
 	}
-	c := &Child{Run: os.Getenv(envRun), Group: os.Getenv(envGroup), Func: fn, dir: os.Getenv(envDir)}
+	c := &Child{Run: os.Getenv(envRun), Group: os.Getenv(envGroup), Func: fn, dir: os.Getenv(envDir), gone: make(chan struct{})}
 	var err1, err2 error
 	c.Rank, err1 = strconv.Atoi(os.Getenv(envRank))
 	c.Size, err2 = strconv.Atoi(os.Getenv(envSize))
@@ -140,11 +142,16 @@ func (c *Child) listen() {
 	c.ctl.receive(len(c.resources), func(m message) bool {
 		if m.addr != addrSpawn {
 			c.resources[m.addr].take(m)
+		} else if m.op == opStop {
+			c.cancel(ErrAskedToLeave)
 		}
 		return true
 	})
+	close(c.gone)
 	c.cancel(ErrServerGone)
-	time.AfterFunc(serverGoneGrace, func() { os.Exit(ExitServerGone) })
+	if !c.guest {
+		time.AfterFunc(serverGoneGrace, func() { os.Exit(ExitServerGone) })
+	}
 }
 
 // Dir returns the runtime directory of the run's server.
@@ -247,7 +254,7 @@ func (r *childResource) take(m message) {
 }
 
 // Context ends when the worker is to stop. [context.Cause] says why: a
-// *[SignalError], or [ErrServerGone]. From the first call on, the first SIGTERM or
+// *[SignalError], [ErrServerGone], or [ErrAskedToLeave]. From the first call on, the first SIGTERM or
 // SIGINT ends the context in place of the process; a second one ends the process
 // in the usual way. A worker that never calls it is simply ended by the first.
 func (c *Child) Context() context.Context {

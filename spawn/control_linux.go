@@ -28,6 +28,10 @@ type control struct {
 	// other memory, so no order is needed, on amd64 or arm64.
 	rejected, unsent atomic.Uint64
 
+	// held: the end of receive does not hang up, the closing of f does. Set by
+	// deliver, in receive's goroutine.
+	held bool
+
 	// closing holds a token for each goroutine that closes unwanted files.
 	closing chan struct{}
 }
@@ -98,7 +102,11 @@ func (c *control) receive(resources int, deliver func(message) (goOn bool)) {
 		return false, !deliver(m)
 	}
 	// Whoever ends the listening hangs up: the other side shall not talk to a wall.
-	defer c.conn.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	defer func() {
+		if !c.held {
+			c.conn.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+		}
+	}()
 	for {
 		var end bool
 		err := c.conn.Read(func(fd uintptr) bool {

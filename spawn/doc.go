@@ -33,6 +33,15 @@
 // the server by one control socket, and is given the [Resource]s of the server:
 // files, and a few words, under a name.
 //
+// # Guests
+//
+// With [Options].Guests processes that the server did not start may [Join] the run
+// and are given the same resources: the ranks of an MPI job, which its launcher
+// starts, or a program of Spec.Cmd that is written in Go. The server knows such a
+// process by its connection, learns of its end by the end of that, and does not
+// know its exit status. One that runs in the process group of a worker is that
+// worker, by the kernel's word and not by its own.
+//
 // # The environment of a worker
 //
 //	SHMKIT_RUN    the name of the run
@@ -58,8 +67,8 @@
 //
 // One actor, one file: claim (the run's directory and locks), launcher (the thread
 // that forks), start (what a worker is given), worker (its life, from the start to
-// its last line), output and lines (capture), control and frame (messages), group,
-// server, child (the other side).
+// its last line), output and lines (capture), control and frame (messages), guests
+// and join (processes from outside), group, server, child (the other side).
 //
 // Linux only. On other systems everything compiles, and returns an error that
 // wraps [errors.ErrUnsupported].

@@ -23,6 +23,10 @@ var (
 	// ErrServerGone is the cause of [Child.Context] when the server died or has
 	// closed the control socket.
 	ErrServerGone = errors.New("spawn: the server of this worker is gone")
+
+	// ErrAskedToLeave is the cause of [Child.Context] of a process that joined
+	// when the server stops: [Child.Leave] is expected.
+	ErrAskedToLeave = errors.New("spawn: the server stops and asks its guests to leave")
 )
 
 // RunningError says that another server holds the run.

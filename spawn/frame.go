@@ -8,7 +8,7 @@ import (
 // A message on the control socket is one SOCK_SEQPACKET record:
 //
 //	+0 u16 address   index of a resource in SHMKIT_FD, or addrSpawn
-//	+2 u16 op        0 for resources; opFail for addrSpawn
+//	+2 u16 op        0 for resources; one of the op… below for addrSpawn
 //	+4 payload       at most MaxMessage bytes
 //
 // little-endian, with at most MaxMessageFiles descriptors beside it (SCM_RIGHTS).
@@ -19,6 +19,8 @@ const (
 	addrSpawn = 0xffff // this package's own
 	opFail    = 1      // payload: text for Exit.Message
 	opReady   = 2      // no payload
+	opLeave   = 3      // a guest goes; the server hangs up when it has taken all that the guest left
+	opStop    = 4      // the server asks a guest to leave
 
 	maxFail = 4 << 10
 )
@@ -39,6 +41,7 @@ func parseFrame(b []byte, resources int) (addr, op uint16, payload []byte, err e
 	switch {
 	case addr == addrSpawn && op == opFail && len(payload) <= maxFail:
 	case addr == addrSpawn && op == opReady && len(payload) == 0:
+	case addr == addrSpawn && (op == opLeave || op == opStop) && len(payload) == 0:
 	case int(addr) < resources && op == 0:
 	default:
 		return 0, 0, nil, fmt.Errorf("address %d, op %d, %d bytes", addr, op, len(payload))

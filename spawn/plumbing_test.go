@@ -98,6 +98,8 @@ func TestFrames(t *testing.T) {
 		{frame(addrSpawn, opFail, 5), true}, {frame(addrSpawn, opFail, maxFail+1), false},
 		{frame(addrSpawn, opReady, 0), true}, {frame(addrSpawn, opReady, 1), false},
 		{frame(addrSpawn, 0, 0), false}, {frame(addrSpawn, 9, 0), false},
+		{frame(addrSpawn, opLeave, 0), true}, {frame(addrSpawn, opStop, 0), true},
+		{frame(addrSpawn, opLeave, 1), false}, {frame(addrSpawn, 99, 0), false},
 	} {
 		_, _, payload, err := parseFrame(c.b, 2)
 		if (err == nil) != c.ok || err == nil && len(payload) != len(c.b)-frameHeader {

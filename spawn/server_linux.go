@@ -26,6 +26,7 @@ type Server struct {
 	null     *os.File
 	launcher *launcher
 	born     time.Time
+	guests   *guests // nil unless Options.Guests
 
 	closing sync.Mutex // one Close at a time
 
@@ -83,6 +84,12 @@ func NewServer(o Options) (_ *Server, err error) {
 	}
 	if s.claim, err = claimRun(dir, o.Run); err != nil {
 		return nil, err
+	}
+	if o.Guests {
+		if s.guests, err = listenGuests(s); err != nil {
+			s.claim.release()
+			return nil, err
+		}
 	}
 	s.launcher = newLauncher()
 	return s, nil
@@ -219,11 +226,14 @@ func (s *Server) live() []*Group {
 	return slices.Clone(s.groups)
 }
 
-// Workers describes the workers of all groups that have not ended.
+// Workers describes the workers of all groups that have not ended, and the guests.
 func (s *Server) Workers() []Info {
 	var all []Info
 	for _, g := range s.live() {
 		all = append(all, g.Infos()...)
+	}
+	if s.guests != nil {
+		all = append(all, s.guests.infos()...)
 	}
 	return all
 }
@@ -235,7 +245,9 @@ const lastGrace = 500 * time.Millisecond
 // Stop stops all groups, each as [Group.Stop] does, in the reverse order of their
 // start: a group goes when those that may need it are gone. The largest StopTimeout
 // among them bounds all of it: when that is over, those that still run are told
-// together, and killed half a second later. New ones can be started afterwards.
+// together, and killed half a second later. Then the guests are asked to leave: those
+// who have not after [DefaultStopTimeout], or when ctx ends, lose their connection.
+// New workers can be started, and guests join, afterwards.
 func (s *Server) Stop(ctx context.Context) error {
 	groups := s.live()
 	var longest time.Duration
@@ -254,6 +266,9 @@ func (s *Server) Stop(ctx context.Context) error {
 		wg.Go(func() { errs[i] = g.stop(ctx, min(lastGrace, g.spec.StopTimeout)) })
 	}
 	wg.Wait()
+	if s.guests != nil {
+		s.guests.stop(ctx, DefaultStopTimeout)
+	}
 	return errors.Join(errs...)
 }
 
@@ -266,6 +281,9 @@ func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true // no Start begins from here on
 	s.mu.Unlock()
+	if s.guests != nil {
+		s.guests.shut()
+	}
 	if s.launcher == nil {
 		return nil
 	}
@@ -273,6 +291,9 @@ func (s *Server) Close() error {
 	s.starting.Wait() // those under way see that their group is stopped
 	if err != nil {
 		return fmt.Errorf("spawn: close run %q: %w", s.opt.Run, err)
+	}
+	if s.guests != nil {
+		s.guests.close()
 	}
 	s.launcher.stop()
 	s.launcher = nil

@@ -116,6 +116,10 @@ type Options struct {
 
 	// Env is added to the environment of every worker ("KEY=value").
 	Env []string
+
+	// Guests lets processes that this server did not start join the run, with the
+	// same resources as function workers: see [Join].
+	Guests bool
 }
 
 // Spec says what to start. Exactly one of Func and Cmd is set.
@@ -188,6 +192,9 @@ type Info struct {
 	Code  *int       `json:"exit,omitempty"`
 	Ended *time.Time `json:"ended,omitempty"`
 
+	// Guest: the process joined from outside, see [Options].Guests.
+	Guest bool `json:"guest,omitempty"`
+
 	// Rejected counts messages from the worker that were malformed, came with too
 	// many files, or had no taker; Unsent those to it that found no room.
 	Rejected uint64 `json:"rejected"`
@@ -231,6 +238,7 @@ type Exit struct {
 	Core    bool           // it dumped core
 	Stopped bool           // the server had asked it to end before it did
 	Reason  Reason         // why; "" when it ended by itself
+	Guest   bool           // it joined from outside: Code is 0 when it left in order, else -1
 
 	// Message is the worker's own account ([Child.Fail]). It is the worker's word:
 	// any text, up to 4 KiB.

@@ -73,3 +73,10 @@ func (c *Child) Handle(resource string, fn func(payload []byte, files []*os.File
 func (c *Child) Context() context.Context                                          { return context.Background() }
 func (c *Child) Ready() error                                                      { return errUnsupported }
 func (c *Child) Fail(msg string) error                                             { return errUnsupported }
+
+// Join needs Linux.
+func Join(ctx context.Context, o JoinOptions) (*Child, error) {
+	return nil, &JoinError{o.Run, errUnsupported}
+}
+
+func (c *Child) Leave(ctx context.Context) error { return errUnsupported }

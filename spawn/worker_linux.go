@@ -28,6 +28,7 @@ type worker struct {
 	pidConn syscall.RawConn
 	out     [2]*capture // stdout, stderr
 	ctl     *control    // nil for foreign commands
+	host    *worker     // of a guest: the foreign command that it is part of, if any
 	leases  []lease     // in the order of the addresses in messages
 	started time.Time
 	ready   chan struct{} // closed when the worker is ready, or need not tell
@@ -43,6 +44,8 @@ type worker struct {
 	reason   Reason
 	deadline *time.Timer // SIGKILL after it was told to end
 	message  string
+	left     bool    // a guest that said so
+	guest    *worker // the process that attached itself, of a foreign command
 
 	restartAnyway bool // whatever Restart.When says
 	exit          Exit // valid once done is closed
@@ -86,6 +89,7 @@ func (w *worker) watch() {
 		w.ctl.cut()
 	}
 	<-ctlDone
+	w.awaitGuest()
 	x := w.reap(lost)
 	w.pidfd.Close()
 	if w.ctl != nil {
@@ -261,12 +265,21 @@ func (w *worker) output(stream string) func(line []byte, continued bool) {
 func (w *worker) deliver(m message) (goOn bool) {
 	if m.addr == addrSpawn && m.op == opReady {
 		w.setReady()
+		if w.host != nil {
+			w.host.setReady()
+		}
 		return true
 	}
 	if m.addr == addrSpawn {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.message = string(m.payload)
+		switch m.op {
+		case opFail:
+			w.message = string(m.payload)
+		case opLeave:
+			w.left, w.ctl.held = true, true // it waits for the hanging up, see guests.leave
+			return false
+		}
 		return true
 	}
 	if taker, ok := w.leases[m.addr].Closer.(Messenger); ok {
