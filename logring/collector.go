@@ -86,6 +86,7 @@ type Collector struct {
 	mu      sync.Mutex
 	tallies map[who]*tally
 	levels  map[string]slog.Level // of groups that have their own
+	rules   []levelRule           // by SetLevels, in the order in which they are asked
 	level   slog.Level
 	rings   []*inlet // attached; the collector's goroutine has its own copy
 	mail    mail
@@ -126,10 +127,11 @@ func NewCollector(o CollectorOptions) (*Collector, error) {
 		wake: make(chan struct{}, 1), abort: make(chan struct{}), ended: make(chan struct{}), closed: make(chan struct{}),
 		tallies: map[who]*tally{}, levels: map[string]slog.Level{},
 	}
-	c.nodeLevel.Store(int64(o.Level))
 	c.local.c = c
+	c.local.init()
 	c.local.node = c.tallyOf(NodeGroup, NodeWorker, os.Getpid())
 	c.local.queue.room.L = &c.local.queue.mu
+	c.publishLevels() // nobody else has the collector yet
 	for _, s := range o.Sinks {
 		c.sinks = append(c.sinks, startRunner(s, c.abort, c.tell))
 	}
@@ -206,44 +208,6 @@ func (c *Collector) post(f func(*mail)) bool {
 	return open
 }
 
-// Flush returns when every record that was logged before the call is written and
-// synced by every sink: records committed in the rings, captured lines and the
-// node's own. The error names the sinks that failed since the last Flush, or is
-// the context's.
-func (c *Collector) Flush(ctx context.Context) error {
-	c.local.before.run()
-	f := &flush{handed: make(chan struct{})}
-	if !c.post(func(m *mail) { m.flush = append(m.flush, f) }) {
-		return errClosed
-	}
-	select {
-	case <-f.handed:
-	case <-ctx.Done():
-		return fmt.Errorf("logring: flush: records are still being collected: %w", ctx.Err())
-	}
-	return c.syncSinks(ctx)
-}
-
-// syncSinks waits until each sink has worked off what it was given and synced.
-func (c *Collector) syncSinks(ctx context.Context) error {
-	answers := make([]chan error, len(c.sinks))
-	for i, r := range c.sinks {
-		answers[i] = make(chan error, 1)
-		r.syncAfter(answers[i])
-	}
-	var errs []error
-	for i, r := range c.sinks {
-		select {
-		case err := <-answers[i]:
-			errs = append(errs, err)
-		case <-r.ended: // closed meanwhile
-		case <-ctx.Done():
-			errs = append(errs, &SinkError{Sink: r.o.Name, Err: fmt.Errorf("flush: still writing: %w", ctx.Err())})
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // Close collects what is left in all rings, lets go of them, and flushes and
 // closes the sinks. When ctx ends first, what has not been written by then is
 // given up and counted as dropped for "shutdown". The error names each sink that
@@ -281,7 +245,7 @@ func (c *Collector) Close(ctx context.Context) error {
 	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
-	errs := []error{c.syncSinks(late)}
+	errs := []error{c.flushSinks(late, Synced)}
 	for _, r := range c.sinks {
 		r.close()
 	}

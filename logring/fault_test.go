@@ -142,7 +142,7 @@ func TestFullRing(t *testing.T) {
 // Close lets a call that waits for space go.
 func TestWriterCloseUnblocks(t *testing.T) {
 	view, layout := heapLease(t, &CollectorOptions{RingSize: 4096, MaxRecord: 512})
-	layout.write(nodePageOf(view))
+	layout.write(view)
 	w, err := newWriter(view, terms{maxWait: time.Hour}, nil) // nobody reads
 	if err != nil {
 		t.Fatal(err)

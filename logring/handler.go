@@ -30,7 +30,10 @@ type HandlerOptions struct {
 //
 //	db := log.With(logring.LoggerKey, "db.pool")
 //
-// The name has a limit of its own ([Limit]).
+// The name has a level of its own where a rule says so ([Collector.SetLevels]), and
+// a limit ([Limit]). The attribute has to be a string, and in no group. Of several
+// the last one counts. Names longer than 255 bytes and more than 4,096 of them have
+// the level of their worker.
 const LoggerKey = "logger"
 
 // An outlet is where a handler's records go: a worker's ring, or the node's own
@@ -44,6 +47,8 @@ type outlet interface {
 	emit(payload []byte) error
 	// refuse counts a record that is dropped before it was made.
 	refuse(reason string)
+	// named returns the level of a logger with a name; nil: that of all.
+	named(name string) *loggerLevel
 	// atFlush has f called before each flush and before the end.
 	atFlush(f func())
 }
@@ -58,6 +63,7 @@ type handler struct {
 	filter   func(context.Context, slog.Record) bool // nil: none
 	throttle *Throttle                               // nil: none
 	logger   string                                  // the attribute LoggerKey of WithAttrs
+	named    *loggerLevel                            // its level; nil: that of the outlet
 
 	prefix []byte   // attributes of WithAttrs in wire form, their groups still open
 	cut    int      // bytes that did not fit into prefix
@@ -76,8 +82,11 @@ func newHandler(out outlet, o *HandlerOptions) *handler {
 	return h
 }
 
-// Enabled costs one atomic load and a comparison.
+// Enabled costs one atomic load and a comparison; two loads for a logger with a name.
 func (h *handler) Enabled(_ context.Context, l slog.Level) bool {
+	if h.named != nil {
+		return l >= h.named.level() && (h.local == nil || l >= h.local.Level())
+	}
 	return l >= h.out.level() && (h.local == nil || l >= h.local.Level())
 }
 
@@ -132,6 +141,7 @@ func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 		for _, a := range attrs {
 			if a.Key == LoggerKey && a.Value.Kind() == slog.KindString {
 				k.logger = a.Value.String()
+				k.named = h.out.named(k.logger)
 			}
 		}
 	}

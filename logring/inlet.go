@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"shmkit/ring"
+	"shmkit/seqlock"
 	"shmkit/shm"
 )
 
@@ -20,9 +21,10 @@ type inlet struct {
 	c      *Collector
 	from   *tally
 	seg    *shm.Segment
-	page   *nodePage // stored by the node only, under Collector.mu or by its goroutine
-	asleep bool      // announced to the worker; it is not looked at until it rings
-	epoch  uint32    // of the announcements; odd while asleep
+	page   *nodePage       // stored by the node only, under Collector.mu or by its goroutine
+	rules  *seqlock.Writer // in the segment, used with Collector.mu held
+	asleep bool            // announced to the worker; it is not looked at until it rings
+	epoch  uint32          // of the announcements; odd while asleep
 
 	mu    sync.Mutex // of what follows: the collector's goroutine and Stats
 	lanes []*intake  // one for each ring of the segment
@@ -70,10 +72,10 @@ func (c *Collector) Donate(group string, rank, size int) (files []*os.File, word
 		r.free()
 		return nil, nil, nil, fmt.Errorf("logring: ring for %s/%d: %w", group, rank, err)
 	}
-	if !c.attach(r) {
+	if err := c.attach(r); err != nil {
 		f.Close()
 		r.free()
-		return nil, nil, nil, errClosed
+		return nil, nil, nil, err
 	}
 	return []*os.File{f}, c.terms().words(), r, nil
 }
@@ -112,7 +114,13 @@ func (c *Collector) newInlet(group string, rank int) (*inlet, error) {
 // under the race detector.
 func (c *Collector) inletOver(view []byte, layout leaseLayout, name, group string, rank int) (*inlet, error) {
 	r := &inlet{c: c, from: c.tallyOf(group, rank, 0), page: nodePageOf(view), gone: make(chan struct{})}
-	layout.write(r.page)
+	if err := layout.write(view); err != nil {
+		return nil, err
+	}
+	var err error
+	if r.rules, err = seqlock.OpenWriter(layout.rules(view)); err != nil {
+		return nil, err
+	}
 	for i, spot := range layout.rings {
 		v := layout.view(view, i)
 		cons, err := ring.NewConsumer(v, ring.ConsumerOptions{Name: name, Waiter: shm.Futex{}})
@@ -127,18 +135,21 @@ func (c *Collector) inletOver(view []byte, layout leaseLayout, name, group strin
 }
 
 // attach makes the collector look at the ring. It fails when it is closing.
-func (c *Collector) attach(r *inlet) bool {
+func (c *Collector) attach(r *inlet) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ending {
-		return false
+		return errClosed
+	}
+	if err := rulesFit(c.rules, r.from.group, r.from.rank); err != nil {
+		return err
 	}
 	c.rings = append(c.rings, r)
 	c.mail.changed = true
 	r.from.rings = append(r.from.rings, r)
-	r.setLevel(c.levelOf(r.from.group))
+	c.tellLevels(r)
 	c.wakeUp() // it sleeps only in rings that it knows
-	return true
+	return nil
 }
 
 // free gives back what the inlet holds.

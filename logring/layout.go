@@ -6,16 +6,17 @@ import (
 	"structs"
 
 	"shmkit/ring"
+	"shmkit/seqlock"
 	"shmkit/shm"
 )
 
 // What a worker and the node share: one segment, the lease.
 //
-//	┌───────────┬─────────────┬────────────┬──────────────┬────────┬─────┬────────┐
-//	│ node page │ worker page │ dictionary │ shared lane  │ lane 0 │  …  │ lane n │
-//	└───────────┴─────────────┴────────────┴──────────────┴────────┴─────┴────────┘
-//	 node writes  worker writes worker       rings: a page for either side, then data
-//	                            appends
+//	┌───────────┬─────────────┬───────────────────┬──────────────┬────────┬─────┬────────┐
+//	│ node page │ worker page │ dictionary, rules │ shared lane  │ lane 0 │  …  │ lane n │
+//	└───────────┴─────────────┴───────────────────┴──────────────┴────────┴─────┴────────┘
+//	 node writes  worker writes worker appends,     rings: a page for either side,
+//	                            node writes         then data
 //
 // The node writes the layout into its page before it hands the segment out, and
 // keeps what it wrote in private memory: it never asks the segment where things
@@ -35,6 +36,8 @@ const (
 //	+4    u32 rings, entries in the table
 //	+8    u64 dictionary, offset in the region
 //	+16   u64 bytes of the dictionary
+//	+24   u64 rules, offset in the region: a latch (package seqlock), see rules.go
+//	+32   u64 bytes of the rules
 //	+64   u32 level    an i32: records at or above it are wanted
 //	+68   u32 asleep   sleep epoch of the collector; odd: ring the bell
 //	+128  clock note   how ticks become nanoseconds
@@ -50,7 +53,9 @@ type nodePage struct {
 	rings    uint32
 	dict     uint64
 	dictSize uint64
-	_        [40]byte
+	rules    uint64
+	ruleSize uint64
+	_        [24]byte
 	level    uint32
 	asleep   uint32
 	_        [56]byte
@@ -95,6 +100,7 @@ const (
 // A leaseLayout says where things are in a lease. It is private memory.
 type leaseLayout struct {
 	dictOff, dictSize int
+	ruleOff, ruleSize int
 	rings             []ringSpot // the shared lane, the lanes, then other classes
 	size              int
 }
@@ -110,7 +116,8 @@ type ringSpot struct {
 // largest record too large for half, the shared lane has it all.
 func planLease(ringSize, maxRecord, cpus int) (leaseLayout, error) {
 	l := leaseLayout{dictOff: dictAt, dictSize: max(min(ringSize/16, 64<<10), shm.PageSize)}
-	l.size = l.dictOff + l.dictSize
+	l.ruleOff, l.ruleSize = l.dictOff+l.dictSize, (rulesLength+shm.PageSize-1)&^(shm.PageSize-1)
+	l.size = l.ruleOff + l.ruleSize
 	shared, lane := ringSize, 0
 	n := min(cpus, maxLanes, ringSize/2/minLane)
 	if n > 0 && maxRecord <= ringSize/4 {
@@ -140,15 +147,18 @@ func (l *leaseLayout) add(class uint32, capacity, maxRecord int) error {
 	return nil
 }
 
-// write puts the layout into a fresh segment.
-func (l *leaseLayout) write(p *nodePage) {
+// write puts the layout into a fresh segment, and prepares the rules.
+func (l *leaseLayout) write(lease []byte) error {
 	// Plain stores: nobody else has the segment yet.
+	p := nodePageOf(lease)
 	p.format = formatVersion
 	p.rings = uint32(len(l.rings))
 	p.dict, p.dictSize = uint64(l.dictOff), uint64(l.dictSize)
+	p.rules, p.ruleSize = uint64(l.ruleOff), uint64(l.ruleSize)
 	for i, r := range l.rings {
 		p.table[i] = ringEntry{off: uint64(r.off), size: uint64(r.size), class: r.class}
 	}
+	return seqlock.Format(l.rules(lease), maxRules+rulesFixed, rulesSlots)
 }
 
 // readLayout takes the layout out of a segment and checks it: for the worker, and
@@ -178,6 +188,10 @@ func readLayout(view []byte) (l leaseLayout, err error) {
 		return bad("dictionary", off)
 	}
 	l.dictOff, l.dictSize, l.size = int(off), int(size), len(view)
+	if off, size = load64(&p.rules), load64(&p.ruleSize); !inside(off, size) {
+		return bad("rules", off)
+	}
+	l.ruleOff, l.ruleSize = int(off), int(size)
 	for i := range p.table[:n] {
 		e := &p.table[i]
 		off, size, class := load64(&e.off), load64(&e.size), load32(&e.class)
@@ -204,4 +218,9 @@ func (l *leaseLayout) view(lease []byte, i int) []byte {
 // dict returns the memory of the dictionary.
 func (l *leaseLayout) dict(lease []byte) []byte {
 	return lease[l.dictOff : l.dictOff+l.dictSize : l.dictOff+l.dictSize]
+}
+
+// rules returns the memory of the rules.
+func (l *leaseLayout) rules(lease []byte) []byte {
+	return lease[l.ruleOff : l.ruleOff+l.ruleSize : l.ruleOff+l.ruleSize]
 }

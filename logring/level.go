@@ -35,17 +35,19 @@ func (c *Collector) ResetGroupLevel(group string) {
 
 // publishLevels needs mu.
 func (c *Collector) publishLevels() {
-	c.nodeLevel.Store(int64(c.levelOf(NodeGroup)))
+	c.nodeLevel.Store(int64(c.levelOf(NodeGroup, NodeWorker)))
+	c.local.tell.Publish(c.rulesOf(NodeGroup, NodeWorker)) // always fits: SetLevels has looked
 	for _, r := range c.rings {
-		r.setLevel(c.levelOf(r.from.group))
+		c.tellLevels(r)
 	}
 }
 
-func (c *Collector) levelOf(group string) slog.Level {
-	if l, ok := c.levels[group]; ok {
-		return l
-	}
-	return c.level
+// tellLevels tells a worker its levels. It needs mu.
+func (c *Collector) tellLevels(r *inlet) {
+	r.setLevel(c.levelOf(r.from.group, r.from.rank))
+	// The rules fit: SetLevels and Donate have looked. A worker that has written into
+	// their memory has spoilt nobody's levels but its own.
+	r.rules.Publish(c.rulesOf(r.from.group, r.from.rank))
 }
 
 // setLevel publishes the level in the ring. It needs Collector.mu.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"shmkit/seqlock"
 )
 
 // localQueue takes the records that come about in the node process itself:
@@ -126,6 +128,9 @@ type local struct {
 	queue localQueue
 	node  *tally
 
+	loggers *loggers
+	tell    *seqlock.Writer // of the rules to loggers, with Collector.mu held
+
 	before hooks // what has something to say before a flush or the end
 }
 
@@ -135,6 +140,19 @@ func (c *Collector) Handler() slog.Handler { return c.HandlerWith(nil) }
 
 // HandlerWith is Handler with options.
 func (c *Collector) HandlerWith(o *HandlerOptions) slog.Handler { return newHandler(&c.local, o) }
+
+// init makes the latch through which the node's own loggers learn of the rules: the
+// way of the workers, in private memory.
+func (l *local) init() {
+	view := make([]byte, rulesLength)
+	if err := seqlock.Format(view, maxRules+rulesFixed, rulesSlots); err != nil {
+		panic(err) // the length is a constant
+	}
+	l.tell, _ = seqlock.OpenWriter(view) // just formatted
+	l.loggers, _ = newLoggers(view)
+}
+
+func (l *local) named(name string) *loggerLevel { return l.loggers.named(name) }
 
 func (l *local) level() slog.Level { return slog.Level(l.c.nodeLevel.Load()) }
 func (l *local) maxRecord() int    { return max(l.c.o.MaxRecord, maxLine+headerSize) }

@@ -35,8 +35,8 @@ func onHeap(t testing.TB, c *Collector, group string, rank int) (*Writer, *inlet
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.attach(r) {
-		t.Fatal("the collector is closing")
+	if err := c.attach(r); err != nil {
+		t.Fatal(err)
 	}
 	w, err := newWriter(view, c.terms(), func() error { r.Message(nil, nil); return nil })
 	if err != nil {
@@ -159,8 +159,9 @@ func (p *pipe) emit(payload []byte) error {
 	return nil
 }
 
-func (p *pipe) refuse(string)  { p.refused++ }
-func (p *pipe) atFlush(func()) {}
+func (p *pipe) refuse(string)             { p.refused++ }
+func (p *pipe) atFlush(func())            {}
+func (p *pipe) named(string) *loggerLevel { return nil }
 
 func (p *pipe) record(t testing.TB, i int) Record {
 	t.Helper()

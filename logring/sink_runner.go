@@ -40,10 +40,11 @@ type runner struct {
 	ended chan struct{}
 }
 
-// queued is a batch, or a request to sync.
+// queued is a batch, or a flush that asks for an answer.
 type queued struct {
-	b    *batch
-	sync chan<- error
+	b     *batch
+	flush chan<- error
+	level FlushLevel
 }
 
 // startRunner starts the goroutine. tell may be nil.
@@ -138,11 +139,11 @@ func (r *runner) refuse(b *batch, reason string) {
 	b.done()
 }
 
-// syncAfter asks for a Sync after all that is in the queue now. The answer comes
-// once; c needs room for it.
-func (r *runner) syncAfter(c chan<- error) {
+// flushAfter asks for an answer when all that is in the queue now is written, or
+// synced. It comes once; c needs room for it.
+func (r *runner) flushAfter(c chan<- error, level FlushLevel) {
 	r.mu.Lock()
-	r.queue = append(r.queue, queued{sync: c})
+	r.queue = append(r.queue, queued{flush: c, level: level})
 	r.mu.Unlock()
 	poke(r.work)
 }
@@ -169,8 +170,8 @@ func (r *runner) run() {
 			continue
 		}
 		for len(q) > 0 {
-			if q[0].sync != nil {
-				q[0].sync <- r.sync()
+			if q[0].flush != nil {
+				q[0].flush <- r.flush(q[0].level)
 				q = q[1:]
 				continue
 			}
@@ -185,7 +186,7 @@ func (r *runner) run() {
 // returns how many they were. scratch is used again.
 func (r *runner) writeSome(scratch []Record, q []queued) ([]Record, int) {
 	n, bytes, total := 0, 0, 0
-	for n < len(q) && q[n].sync == nil && (n == 0 || total+len(q[n].b.recs) <= 4*batchRecords) {
+	for n < len(q) && q[n].flush == nil && (n == 0 || total+len(q[n].b.recs) <= 4*batchRecords) {
 		bytes += q[n].b.size()
 		total += len(q[n].b.recs)
 		n++
@@ -363,10 +364,12 @@ func (r *runner) note(err error) {
 	}
 }
 
-// sync makes what is written durable. It returns also the errors since the last
-// time.
-func (r *runner) sync() error {
-	r.syncNow()
+// flush makes what is written durable, if that is asked for. It returns the errors
+// since the last time.
+func (r *runner) flush(level FlushLevel) error {
+	if level == Synced {
+		r.syncNow()
+	}
 	return r.takeErrors()
 }
 

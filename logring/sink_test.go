@@ -40,7 +40,7 @@ func feed(t testing.TB, r *runner, batches int) (records int) {
 		r.push(b)
 		records += 10
 		answer := make(chan error, 1)
-		r.syncAfter(answer)
+		r.flushAfter(answer, Synced)
 		<-answer
 	}
 	return records
@@ -158,7 +158,7 @@ func TestSinkPanicIsItsOwn(t *testing.T) {
 	b.refs.Store(1)
 	r.push(b)
 	answer := make(chan error, 1)
-	r.syncAfter(answer)
+	r.flushAfter(answer, Synced)
 	err := <-answer
 	var se *SinkError
 	if !errors.As(err, &se) || se.Sink != "p" || !strings.Contains(err.Error(), "writer gone") {

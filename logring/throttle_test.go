@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"shmkit/internal/proctest"
 )
 
 func TestSamplePasses(t *testing.T) {
@@ -189,51 +187,6 @@ func TestFilter(t *testing.T) {
 	equal(t, p.messages(t), []string{"yes", "yes, too"})
 	if p.refused != 0 {
 		t.Error("what a filter refuses is counted as dropped")
-	}
-}
-
-// throttled logs 3000 times through a sample, a limit, and by a throttle of its own.
-var _ = proctest.Helper("throttled", func(args []string) {
-	w := attached(args, 0)
-	s := slog.New(w.Handler(&HandlerOptions{Sample: Sample{First: 5, Every: 100}}))
-	l := slog.New(w.Handler(&HandlerOptions{Limit: Limit{Rate: 1, Burst: 10}}))
-	own := w.NewThrottle(Sample{Every: 10}, Limit{})
-	plain := slog.New(w.Handler(nil))
-	for i := range 1000 {
-		s.Info("sampled", "i", i)
-		l.Warn("limited", "i", i)
-		if own.Allow("", "own", slog.LevelInfo) {
-			plain.Info("own", "i", i)
-		}
-	}
-	w.Close() // tells the rest
-})
-
-// The account of a real worker: each of its 3000 attempts is delivered, or counted
-// under its reason, and what was counted is told in the stream.
-func TestThrottleAccount(t *testing.T) {
-	k := &keeper{}
-	c := newCollector(t, CollectorOptions{Sinks: []Sink{k}})
-	if err := start(t, c, "throttled", "count", 0).wait(); err != nil {
-		t.Fatal(err)
-	}
-	flushAll(t, c)
-	told, tales, passed := map[string]uint64{}, uint64(0), uint64(0)
-	for _, r := range k.all() {
-		if r.Message == "suppressed" {
-			told[attrOf(t, r, "reason").String()] += attrOf(t, r, "dropped").Uint64()
-			tales++
-		} else {
-			passed++
-		}
-	}
-	s := c.Stats()
-	if s.Attempted != 3000+tales || s.Delivered != passed+tales || s.Pending != 0 || s.Attempted != s.Delivered+sum(s.Dropped) {
-		t.Errorf("account %+v; %d records passed, %d tell", s, passed, tales)
-	}
-	if len(s.Dropped) != 2 || told[DropSampled] != s.Dropped[DropSampled] || told[DropLimited] != s.Dropped[DropLimited] ||
-		s.Dropped[DropSampled] < 1000 || s.Dropped[DropLimited] < 500 {
-		t.Errorf("dropped %v, told %v", s.Dropped, told)
 	}
 }
 

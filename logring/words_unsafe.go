@@ -11,6 +11,7 @@ import (
 var (
 	_ = [1]struct{}{}[unsafe.Sizeof(nodePage{})-shm.PageSize]
 	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.dict)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.rules)-24]
 	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.level)-64]
 	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.asleep)-68]
 	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.clock)-128]

@@ -23,6 +23,7 @@ import (
 type Writer struct {
 	wanted
 	lanes []lane // by P: none, or one for each CPU that the node saw
+	names *loggers
 	bell  doorbell
 	terms terms
 
@@ -119,6 +120,9 @@ func newWriter(view []byte, t terms, bell func() error) (*Writer, error) {
 		default:
 			w.lanes = append(w.lanes, l)
 		}
+	}
+	if w.names, err = newLoggers(layout.rules(view)); err != nil {
+		return nil, fmt.Errorf("logring: attach: level rules: %w", err)
 	}
 	w.life, w.end = context.WithCancel(context.Background())
 	w.stats.Dropped = map[string]uint64{}
@@ -237,6 +241,8 @@ func (w *Writer) refuse(reason string) {
 	w.shared.prod.Drop(told, 1)
 }
 
+func (w *Writer) named(name string) *loggerLevel { return w.names.named(name) }
+
 func (w *Writer) atFlush(f func()) { w.before.add(f) }
 
 var (
@@ -303,6 +309,7 @@ func (w *Writer) Close() error {
 	w.before.run() // what does not find room now is dropped
 	nothing := levelBits(math.MaxInt32)
 	w.word.Store(&nothing)
+	w.names.close()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.bell.close()
