@@ -84,6 +84,7 @@ func (k *tickClock) read() {
 // begin takes the first reading, and a second one as soon as that makes a slope.
 func (k *tickClock) begin() {
 	if !ticksTrusted() {
+		k.mono, k.wall = monotonic(), time.Now().UnixNano()
 		return
 	}
 	k.read()
@@ -93,6 +94,9 @@ func (k *tickClock) begin() {
 	}
 }
 
+// clockPeriod is how often the collector reads the clocks again, in ns.
+const clockPeriod = int64(time.Second)
+
 // minBase is how far two readings have to be apart to make a slope: their error is
 // some 20 ns.
 const minBase = 100_000
@@ -100,6 +104,7 @@ const minBase = 100_000
 // update takes a new reading.
 func (k *tickClock) update() {
 	if !ticksTrusted() {
+		k.mono, k.wall = monotonic(), time.Now().UnixNano()
 		return
 	}
 	k.read()

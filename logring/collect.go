@@ -86,6 +86,7 @@ func (k *collection) takeMail() mail {
 // pass takes what the rings hold, at most limit bytes of each, beginning with
 // another one each time. It reports whether there is reason to look again at once.
 func (k *collection) pass(limit int) (again bool) {
+	k.c.setClocks()
 	now := k.c.now()
 	k.c.local.queue.take(&k.m, &k.local, now)
 	for i := range k.inlets {
@@ -109,6 +110,22 @@ func (k *collection) pass(limit int) (again bool) {
 	}
 	k.next++
 	return again
+}
+
+// setClocks reads the clocks that the times of events are converted with.
+func (c *Collector) setClocks() {
+	t := time.Now()
+	now := monotonicOf(t)
+	c.wall = t.UnixNano() - now
+	if now-c.clock.mono < clockPeriod {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.clock.update()
+	for _, r := range c.rings {
+		r.page.clock.store(&c.clock)
+	}
 }
 
 // release hands to the sinks what is due, or all that had arrived by then. read

@@ -80,6 +80,11 @@ type Collector struct {
 	closed  chan struct{} // closed when Close is done
 	err     error         // what Close returned
 
+	// clock and wall, the wall clock less the monotonic one, convert the times of
+	// events. They belong to the collector's goroutine, which stores clock under mu.
+	clock tickClock
+	wall  int64
+
 	nodeLevel atomic.Int64 // stored under mu, loaded by any logging goroutine of the node
 	local     local
 

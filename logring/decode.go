@@ -139,8 +139,7 @@ func checkAttrs(b []byte, base int) error {
 				return &wireError{base + v, "bool is neither 0 nor 1"}
 			}
 		case kindTime:
-			zone := int32(le.Uint32(b[v+12:]))
-			if le.Uint32(b[v+8:]) >= 1e9 || zone < -maxZone || zone > maxZone {
+			if !validTime(b[v+8:]) {
 				return &wireError{base + v, "time out of range"}
 			}
 		case kindGroup:
@@ -154,6 +153,12 @@ func checkAttrs(b []byte, base int) error {
 		return &wireError{base + at, "group without end"}
 	}
 	return nil
+}
+
+// validTime checks the nanoseconds and the zone of a time.
+func validTime(b []byte) bool {
+	zone := int32(le.Uint32(b[4:]))
+	return le.Uint32(b) < 1e9 && zone >= -maxZone && zone <= maxZone
 }
 
 // fixedSize is the size of a value before any variable part.

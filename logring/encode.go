@@ -134,15 +134,24 @@ func (e *encoder) boolean(key string, v bool) {
 }
 
 func (e *encoder) time(key string, t time.Time) {
+	s, ns, zone := timeFields(t)
+	e.rawTime(key, s, uint64(ns)|uint64(uint32(zone))<<32)
+}
+
+// rawTime appends a time whose second word is nanoseconds and zone.
+func (e *encoder) rawTime(key string, seconds, ext uint64) {
 	if e.head(kindTime, key, 16) {
-		_, zone := t.Zone()
-		if zone < -maxZone || zone > maxZone {
-			zone = 0
-		}
-		b := le.AppendUint64(e.buf, uint64(t.Unix()))
-		b = le.AppendUint32(b, uint32(t.Nanosecond()))
-		e.buf = le.AppendUint32(b, uint32(int32(zone)))
+		e.buf = le.AppendUint64(le.AppendUint64(e.buf, seconds), ext)
 	}
+}
+
+// timeFields returns the fields of a time in wire form.
+func timeFields(t time.Time) (seconds uint64, ns uint32, zone int32) {
+	_, z := t.Zone()
+	if z < -maxZone || z > maxZone {
+		z = 0
+	}
+	return uint64(t.Unix()), uint32(t.Nanosecond()), int32(z)
 }
 
 func (e *encoder) text(key, s string) {

@@ -28,8 +28,10 @@ type inlet struct {
 
 	mu    sync.Mutex // of what follows: the collector's goroutine and Stats
 	lanes []*intake  // one for each ring of the segment
-	err   error      // quarantined; stored under mu by the collector's goroutine, which reads it without
-	bad   uint64     // records taken from the rings that broke the format
+	dict  definitions
+	raw   []byte // the event being decoded
+	err   error  // quarantined; stored under mu by the collector's goroutine, which reads it without
+	bad   uint64 // records taken from the rings that broke the format
 
 	// pid is stored by Started and loaded by the collector's goroutine; rung is
 	// set by Message (any goroutine) and cleared by the collector's. Both are of
@@ -82,7 +84,7 @@ func (c *Collector) Donate(group string, rank, size int) (files []*os.File, word
 
 // terms are what a worker is told beside its segment.
 func (c *Collector) terms() terms {
-	return terms{policy: c.o.Policy, maxWait: c.o.MaxWait, remote: c.remote}
+	return terms{policy: c.o.Policy, maxWait: c.o.MaxWait, remote: c.remote, ticks: ticksTrusted()}
 }
 
 // plan lays out the segment of a worker.
@@ -121,6 +123,7 @@ func (c *Collector) inletOver(view []byte, layout leaseLayout, name, group strin
 	if r.rules, err = seqlock.OpenWriter(layout.rules(view)); err != nil {
 		return nil, err
 	}
+	r.dict = definitions{words: &workerPageOf(view).words, mem: layout.dict(view)}
 	for i, spot := range layout.rings {
 		v := layout.view(view, i)
 		cons, err := ring.NewConsumer(v, ring.ConsumerOptions{Name: name, Waiter: shm.Futex{}})
@@ -148,6 +151,7 @@ func (c *Collector) attach(r *inlet) error {
 	c.mail.changed = true
 	r.from.rings = append(r.from.rings, r)
 	c.tellLevels(r)
+	r.page.clock.store(&c.clock)
 	c.wakeUp() // it sleeps only in rings that it knows
 	return nil
 }
@@ -197,25 +201,47 @@ func (r *inlet) drainLane(l *intake, m *merger, limit int, now int64, pid int) (
 		if !ok {
 			break
 		}
-		// Out of shared memory first, then parsed.
-		l.buf = append(l.buf, rec.Payload...)
-		size := len(rec.Payload)
-		w, err := parse(rec.Tag, l.buf[len(l.buf)-size:])
+		size := len(l.buf)
+		b, key, err := r.take(l.buf, rec)
 		if err != nil {
-			l.buf = l.buf[:len(l.buf)-size]
 			r.bad++
 			r.fail(err)
 			break
 		}
+		l.buf = b
+		size = len(b) - size
 		taken += size
-		if w.key > latest {
+		if key > latest {
 			latest = r.c.now() // it may have been written meanwhile
 		}
-		m.enqueue(&l.source, entry{key: w.key, arrived: now, size: size, from: r.from, pid: pid}, latest)
+		m.enqueue(&l.source, entry{key: key, arrived: now, size: size, from: r.from, pid: pid}, latest)
 	}
 	l.cons.Release()
 	l.more = taken >= limit && r.err == nil
 	return l.more || taken > l.size/busyShare
+}
+
+// take copies a record out of shared memory, then checks it, and appends it to dst
+// in wire form: an event becomes a record like any other. Needs mu.
+func (r *inlet) take(dst []byte, rec ring.Record) (b []byte, key int64, err error) {
+	if number := rec.Tag >> 8; rec.Tag&0xff&^tagTicks == tagEvent {
+		r.raw = append(r.raw[:0], rec.Payload...)
+		f, err := r.dict.of(number)
+		if err != nil {
+			return dst, 0, err
+		}
+		if len(r.raw) >= eventFixed {
+			key = int64(le.Uint64(r.raw))
+		}
+		if rec.Tag&tagTicks != 0 {
+			key = r.c.clock.monotonic(uint64(key))
+		}
+		b, err = f.appendRecord(dst, r.raw, key, key+r.c.wall)
+		return b, key, err
+	}
+	b = append(dst, rec.Payload...)
+	w, err := parse(rec.Tag, b[len(dst):])
+	return b, w.key, err
 }
 
 // fail quarantines the ring.

@@ -12,11 +12,15 @@ type terms struct {
 	policy  Policy
 	maxWait time.Duration
 	remote  bool // before it sleeps the collector makes all CPUs pass a barrier
+	ticks   bool // the collector converts ticks of the time stamp counter
 }
 
 var policyNames = map[Policy]string{Block: "block", DropNew: "drop"}
 
-var barrierNames = map[bool]string{false: "own", true: "remote"}
+var (
+	barrierNames = map[bool]string{false: "own", true: "remote"}
+	clockNames   = map[bool]string{false: "monotonic", true: "ticks"}
+)
 
 func (t terms) words() []string {
 	return []string{
@@ -24,6 +28,7 @@ func (t terms) words() []string {
 		"policy=" + policyNames[t.policy],
 		"wait=" + t.maxWait.String(),
 		"barrier=" + barrierNames[t.remote],
+		"clock=" + clockNames[t.ticks],
 	}
 }
 
@@ -51,6 +56,8 @@ func parseTerms(words []string) (t terms, err error) {
 			}
 		case "barrier":
 			t.remote = value == barrierNames[true]
+		case "clock":
+			t.ticks = value == clockNames[true]
 		case "wait":
 			t.maxWait, err = time.ParseDuration(value)
 		}

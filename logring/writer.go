@@ -25,6 +25,8 @@ type Writer struct {
 	lanes []lane // by P: none, or one for each CPU that the node saw
 	names *loggers
 	bell  doorbell
+	ticks bool // events take the time stamp counter
+	dict  dictionary
 	terms terms
 
 	life context.Context // ends with Close
@@ -101,7 +103,13 @@ func newWriter(view []byte, t terms, bell func() error) (*Writer, error) {
 		return nil, fmt.Errorf("logring: attach: %w", err)
 	}
 	page := nodePageOf(view)
-	w := &Writer{terms: t}
+	w := &Writer{terms: t, ticks: t.ticks && ticksTrusted()}
+	w.dict = dictionary{words: &workerPageOf(view).words, mem: layout.dict(view), has: map[*event]bool{}}
+	if load64(w.dict.words) != 0 {
+		// A predecessor's events are there, under numbers that may be ours. We do
+		// without: our events are logged as ordinary records.
+		w.dict.mem = nil
+	}
 	w.bell.ring, w.bell.asleep = bell, &page.asleep
 	w.bell.remote = t.remote && acceptBarriers()
 	for i, r := range layout.rings {
