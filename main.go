@@ -56,10 +56,13 @@ func lookupFunc(name string) (WorkerFunc, error) {
 		name, strings.Join(known, ", "))
 }
 
-// Main turns this process into a worker if a node started it as one: it runs
-// the registered function, flushes the log, and exits. Otherwise it returns at
-// once. Call it first in main, before flags are parsed or files are opened.
+// Main turns this process into a worker if a node started it as one, or into a
+// node if [Join] did: it runs what is registered for that, and exits. Otherwise it
+// returns at once. Call it first in main, before flags are parsed or files are opened.
 func Main() {
+	if name, ok := nodeAsked(); ok {
+		os.Exit(serve(name))
+	}
 	child, err := spawn.Attach()
 	if errors.Is(err, spawn.ErrNotWorker) {
 		return

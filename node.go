@@ -95,6 +95,8 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		Dir:       o.Dir,
 		Resources: resources,
 		Output:    n.logs.Line,
+		Guests:    true,
+		Joined:    o.joined,
 		Exit:      n.workerEnded,
 	})
 	if err != nil {

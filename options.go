@@ -64,6 +64,8 @@ type Options struct {
 	// StopTimeout is how long a worker may take from SIGTERM to its end before it
 	// is killed, unless its Spec says otherwise. Default: 20 s.
 	StopTimeout time.Duration
+
+	joined func(spawn.Info) // of a node process of its own, see serve.go
 }
 
 const (

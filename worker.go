@@ -1,6 +1,7 @@
 package shmkit
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -68,6 +69,11 @@ func (w *Worker) close() {
 		w.config.Close()
 	}
 }
+
+// Context ends when the worker is asked to stop (SIGTERM, SIGINT, the node stops)
+// or when the node is gone; [context.Cause] says which. It is what a worker
+// function is given.
+func (w *Worker) Context() context.Context { return w.child.Context() }
 
 // Resource returns the files and words that the resource called name in
 // [Options.Resources] donated to this worker. The caller owns the files. It

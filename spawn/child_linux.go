@@ -35,6 +35,8 @@ type Child struct {
 	dir       string
 	guest     bool          // joined; not this server's child
 	gone      chan struct{} // closed when the server has hung up
+	exiting   bool          // the server said so; set before gone is closed
+	server    int           // the server's pid, of a guest
 	ctl       *control      // neverCloseThisSocket: its end is this process's
 	resources []*childResource
 	ctx       context.Context
@@ -144,6 +146,8 @@ func (c *Child) listen() {
 			c.resources[m.addr].take(m)
 		} else if m.op == opStop {
 			c.cancel(ErrAskedToLeave)
+		} else if m.op == opExiting {
+			c.exiting = true
 		}
 		return true
 	})

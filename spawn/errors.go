@@ -24,6 +24,9 @@ var (
 	// closed the control socket.
 	ErrServerGone = errors.New("spawn: the server of this worker is gone")
 
+	// ErrEnding is wrapped when a run takes no guests any more.
+	ErrEnding = errors.New("the run is ending: join its successor")
+
 	// ErrAskedToLeave is the cause of [Child.Context] of a process that joined
 	// when the server stops: [Child.Leave] is expected.
 	ErrAskedToLeave = errors.New("spawn: the server stops and asks its guests to leave")

@@ -21,6 +21,7 @@ const (
 	opReady   = 2      // no payload
 	opLeave   = 3      // a guest goes; the server hangs up when it has taken all that the guest left
 	opStop    = 4      // the server asks a guest to leave
+	opExiting = 5      // the server's process ends right after a guest has left
 
 	maxFail = 4 << 10
 )
@@ -41,7 +42,7 @@ func parseFrame(b []byte, resources int) (addr, op uint16, payload []byte, err e
 	switch {
 	case addr == addrSpawn && op == opFail && len(payload) <= maxFail:
 	case addr == addrSpawn && op == opReady && len(payload) == 0:
-	case addr == addrSpawn && (op == opLeave || op == opStop) && len(payload) == 0:
+	case addr == addrSpawn && (op == opLeave || op == opStop || op == opExiting) && len(payload) == 0:
 	case int(addr) < resources && op == 0:
 	default:
 		return 0, 0, nil, fmt.Errorf("address %d, op %d, %d bytes", addr, op, len(payload))

@@ -27,8 +27,9 @@ type guests struct {
 	done chan struct{} // closed when the accept loop has ended
 	wg   sync.WaitGroup
 
-	mu     sync.Mutex
-	closed bool
+	mu      sync.Mutex
+	closed  bool
+	exiting bool // told to those who leave: this process ends right after
 	seats  map[member]*worker
 }
 
@@ -133,11 +134,16 @@ func (g *guests) receive(c *net.UnixConn, seated func()) {
 			st.Started(w.pid, w.sender(addr))
 		}
 	}
+	if fn := g.s.opt.Joined; fn != nil {
+		i := w.info()
+		i.Guest = w.host == nil
+		fn(i)
+	}
 	w.ctl.receive(len(w.leases), w.deliver)
 }
 
 func refuse(c *net.UnixConn, err error) {
-	b, _ := json.Marshal(welcome{Error: err.Error()})
+	b, _ := json.Marshal(welcome{Error: err.Error(), Ending: errors.Is(err, ErrEnding)})
 	c.Write(b)
 }
 
@@ -151,7 +157,7 @@ func (g *guests) seat(pid int, ctl *control, h hello) (*worker, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
-		return nil, errors.New("the run is ending")
+		return nil, ErrEnding
 	}
 	if started != nil {
 		if started.ctl != nil {
@@ -234,7 +240,11 @@ func (g *guests) leave(w *worker) {
 	}
 	g.mu.Lock()
 	delete(g.seats, member{w.g.name, w.rank})
+	exiting := g.exiting
 	g.mu.Unlock()
+	if exiting {
+		w.ctl.send(addrSpawn, opExiting, nil, nil)
+	}
 	close(w.done)
 	w.ctl.f.Close() // a guest that waits for this knows: what it logged is taken, its place is free
 }
@@ -297,6 +307,18 @@ func (g *guests) shut() {
 	g.mu.Lock()
 	g.closed = true
 	g.mu.Unlock()
+}
+
+// ShutGuests lets nobody join any more, and tells those who leave from now on that
+// this process ends when the last of them has left: their [Child.Leave] waits for
+// that too, so that a batch system which kills what its job leaves behind finds
+// nothing. It may be called from [Options].Exit.
+func (s *Server) ShutGuests() {
+	if g := s.guests; g != nil {
+		g.mu.Lock()
+		g.closed, g.exiting = true, true
+		g.mu.Unlock()
+	}
 }
 
 // close ends the listening.

@@ -20,6 +20,7 @@ type (
 	}
 	welcome struct {
 		Error    string `json:"error,omitempty"`
+		Ending   bool   `json:"ending,omitempty"` // the error is ErrEnding
 		Run      string `json:"run,omitempty"`
 		Group    string `json:"group,omitempty"`
 		Rank     int    `json:"rank"`

@@ -25,7 +25,7 @@ import (
 // lives on: what it has mapped stays valid, what it sends is refused.
 //
 // A *[JoinError] says why it could not join; it wraps [io/fs.ErrNotExist] if no
-// such run is alive.
+// such run is alive, and [ErrEnding] if it is about to end.
 func Join(ctx context.Context, o JoinOptions) (*Child, error) {
 	if o.Run == "" {
 		o.Run = os.Getenv(envRun)
@@ -54,6 +54,7 @@ func Join(ctx context.Context, o JoinOptions) (*Child, error) {
 		return nil, &JoinError{o.Run, err}
 	}
 	c.dir = dir.path
+	c.server, _ = peerOf(conn)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	go c.listen()
 	return c, nil
@@ -88,6 +89,9 @@ func joinOver(conn *net.UnixConn, o JoinOptions) (_ *Child, err error) {
 	var in welcome
 	if err := json.Unmarshal(buf[:n], &in); err != nil {
 		return nil, fmt.Errorf("the answer is not one of a node: %w", err)
+	}
+	if in.Ending {
+		return nil, ErrEnding
 	}
 	if in.Error != "" {
 		return nil, errors.New(in.Error)
@@ -148,7 +152,8 @@ func receiveFiles(conn *net.UnixConn, n int) (files []*os.File, err error) {
 
 // Leave ends the membership of a process that joined, and returns when the server
 // has taken all that it left in its rings and closed its leases, or with ctx's
-// error; then the server does so all the same. It may be called again. For a worker
+// error; then the server does so all the same. The last to leave a server that ends
+// with its guests waits for its end. It may be called again. For a worker
 // that the server started it does nothing: its end is its leave.
 func (c *Child) Leave(ctx context.Context) error {
 	if !c.guest {
@@ -160,8 +165,35 @@ func (c *Child) Leave(ctx context.Context) error {
 	select {
 	case <-c.gone:
 		c.ctl.f.Close()
-		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("spawn: leave run %q: the node is still taking what this process left: %w", c.Run, ctx.Err())
 	}
+	if c.exiting && c.server > 0 {
+		if err := awaitProcess(ctx, c.server); err != nil {
+			return fmt.Errorf("spawn: leave run %q: the node (pid %d) has not ended yet: %w", c.Run, c.server, err)
+		}
+	}
+	return nil
+}
+
+// awaitProcess returns when a process, which need not be a child, has ended.
+func awaitProcess(ctx context.Context, pid int) error {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return nil // it has
+	}
+	f, conn, err := pollable(fd, "pidfd")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	defer context.AfterFunc(ctx, func() { f.SetReadDeadline(time.Unix(1, 0)) })()
+	err = conn.Read(func(fd uintptr) bool {
+		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n == 1
+	})
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return nil
 }

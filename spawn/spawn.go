@@ -120,6 +120,9 @@ type Options struct {
 	// Guests lets processes that this server did not start join the run, with the
 	// same resources as function workers: see [Join].
 	Guests bool
+
+	// Joined is called for each guest when it has been given its resources.
+	Joined func(Info)
 }
 
 // Spec says what to start. Exactly one of Func and Cmd is set.

@@ -35,6 +35,7 @@ func (s *Server) Workers() []Info                                      { return 
 func (s *Server) Stop(ctx context.Context) error                       { return errUnsupported }
 func (s *Server) Close() error                                         { return nil }
 func (s *Server) Dir() string                                          { return "" }
+func (s *Server) ShutGuests()                                          {}
 func (s *Server) Run() string                                          { return "" }
 
 // Group needs Linux.
