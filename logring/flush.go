@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"time"
 )
 
 // A FlushLevel says how far records have to have come.
@@ -83,4 +85,95 @@ func (c *Collector) flushSinks(ctx context.Context, level FlushLevel) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Flush is FlushTo [Collected]: what the collector has taken outlives this process; so
+// does what it has not, as long as the node lives, so no program needs Flush to be
+// safe.
+func (w *Writer) Flush(ctx context.Context) error { return w.FlushTo(ctx, Collected) }
+
+// FlushTo returns when everything that was logged before the call has come as far
+// as the level says, or with the context's error. For Written and Synced it asks the
+// node, which answers when all its sinks have; the error then says that one of them
+// failed, and which one stands in the node's own log. Flushes of one worker follow
+// each other.
+func (w *Writer) FlushTo(ctx context.Context, level FlushLevel) error {
+	if err := level.check(); err != nil {
+		return err
+	}
+	w.before.run()
+	if level == Collected {
+		return w.collected(ctx)
+	}
+	select {
+	case w.asking <- struct{}{}:
+		defer func() { <-w.asking }()
+	case <-ctx.Done():
+		return fmt.Errorf("logring: flush: another one waits for the node: %w", ctx.Err())
+	}
+	w.asked++
+	number := w.asked
+	// Stored by whoever holds asking, loaded by the node when the bell has rung
+	// (inlet.heed), before it looks at the lanes for this flush: what was committed
+	// before this store is seen then.
+	store64(&w.own.ask, number<<2|uint64(level))
+	w.bell.call()
+	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
+		// Stored by the node (inlet.serve) when its sinks have answered.
+		a := load64(&w.node.answer)
+		if a>>1 == number {
+			runtime.KeepAlive(w)
+			if a&1 != 0 {
+				return fmt.Errorf("logring: flush: %v: a sink has failed: see the node's own records for its name", level)
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("logring: flush: the node's sinks have not %v all records: %w", level, ctx.Err())
+		case <-w.life.Done():
+			return errEnded
+		case <-time.After(pause):
+		}
+	}
+}
+
+// heed looks whether the worker asks for a flush. It needs r.mu.
+//
+// One at a time, so that a worker that asks without end keeps one goroutine busy, and
+// the sinks of the node as busy as a worker that logs without end does.
+func (r *inlet) heed() {
+	if ask := load64(&r.worker.ask); ask != r.heeded && !r.serving {
+		r.heeded, r.serving = ask, true
+		go r.serve(ask)
+	}
+}
+
+// serve has the sinks do what the worker asks for, and answers. The flush reads all
+// rings after this; the worker's lie about the level costs a sync.
+func (r *inlet) serve(ask uint64) {
+	for {
+		level := FlushLevel(ask & 3)
+		if level.check() != nil {
+			level = Synced
+		}
+		answer := ask >> 2 << 1
+		if r.c.FlushTo(r.life, level) != nil {
+			answer |= 1
+		}
+		r.mu.Lock()
+		if r.freed {
+			r.mu.Unlock()
+			return
+		}
+		store64(&r.page.answer, answer)
+		next := load64(&r.worker.ask)
+		if next == ask || r.life.Err() != nil {
+			r.serving = false
+			r.mu.Unlock()
+			return
+		}
+		r.heeded, ask = next, next
+		r.mu.Unlock()
+	}
 }

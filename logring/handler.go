@@ -49,6 +49,8 @@ type outlet interface {
 	refuse(reason string)
 	// named returns the level of a logger with a name; nil: that of all.
 	named(name string) *loggerLevel
+	// flushTo waits until what was emitted has come so far.
+	flushTo(ctx context.Context, level FlushLevel) error
 	// atFlush has f called before each flush and before the end.
 	atFlush(f func())
 }

@@ -1,6 +1,7 @@
 package logring
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,16 +23,22 @@ type inlet struct {
 	from   *tally
 	seg    *shm.Segment
 	page   *nodePage       // stored by the node only, under Collector.mu or by its goroutine
+	worker *workerPage     // stored by the worker only
 	rules  *seqlock.Writer // in the segment, used with Collector.mu held
 	asleep bool            // announced to the worker; it is not looked at until it rings
 	epoch  uint32          // of the announcements; odd while asleep
 
-	mu    sync.Mutex // of what follows: the collector's goroutine and Stats
-	lanes []*intake  // one for each ring of the segment
-	dict  definitions
-	raw   []byte // the event being decoded
-	err   error  // quarantined; stored under mu by the collector's goroutine, which reads it without
-	bad   uint64 // records taken from the rings that broke the format
+	mu      sync.Mutex // of what follows: the collector's goroutine and Stats
+	lanes   []*intake  // one for each ring of the segment
+	dict    definitions
+	raw     []byte          // the event being decoded
+	err     error           // quarantined; stored under mu by the collector's goroutine, which reads it without
+	serving bool            // a goroutine works on a flush that the worker asked for
+	heeded  uint64          // the last one
+	freed   bool            // the memory is given back
+	life    context.Context // ends before that
+	end     context.CancelFunc
+	bad     uint64 // records taken from the rings that broke the format
 
 	// pid is stored by Started and loaded by the collector's goroutine; rung is
 	// set by Message (any goroutine) and cleared by the collector's. Both are of
@@ -115,7 +122,8 @@ func (c *Collector) newInlet(group string, rank int) (*inlet, error) {
 // inletOver makes an inlet over any view of zeros: mapped memory, or the heap
 // under the race detector.
 func (c *Collector) inletOver(view []byte, layout leaseLayout, name, group string, rank int) (*inlet, error) {
-	r := &inlet{c: c, from: c.tallyOf(group, rank, 0), page: nodePageOf(view), gone: make(chan struct{})}
+	r := &inlet{c: c, from: c.tallyOf(group, rank, 0), page: nodePageOf(view), worker: workerPageOf(view), gone: make(chan struct{})}
+	r.life, r.end = context.WithCancel(context.Background())
 	if err := layout.write(view); err != nil {
 		return nil, err
 	}
@@ -158,6 +166,10 @@ func (c *Collector) attach(r *inlet) error {
 
 // free gives back what the inlet holds.
 func (r *inlet) free() error {
+	r.end()
+	r.mu.Lock()
+	r.freed = true
+	r.mu.Unlock()
 	for _, l := range r.lanes {
 		l.cons.Close()
 	}
@@ -175,6 +187,7 @@ func (r *inlet) drain(m *merger, limit int, now int64) (again bool) {
 	defer r.mu.Unlock()
 	r.rung.Store(false) // before reading: whoever rings after this is heard
 	r.awake()
+	r.heed()
 	pid := int(r.pid.Load())
 	for _, l := range r.lanes {
 		if r.err == nil && l.class == classLane && r.drainLane(l, m, limit, now, pid) {

@@ -107,6 +107,20 @@ func (d *doorbell) answer() {
 	}
 }
 
+// call rings whether the collector sleeps or not: it is to look at the worker's page.
+func (d *doorbell) call() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
+		return
+	}
+	d.strike()
+	if d.owed.Load() && !d.retrying {
+		d.retrying = true
+		d.again(time.Millisecond)
+	}
+}
+
 // strike needs mu.
 func (d *doorbell) strike() { d.owed.Store(d.ring != nil && d.ring() != nil) }
 

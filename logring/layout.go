@@ -40,9 +40,10 @@ const (
 //	+32   u64 bytes of the rules
 //	+64   u32 level    an i32: records at or above it are wanted
 //	+68   u32 asleep   sleep epoch of the collector; odd: ring the bell
+//	+72   u32 stream   an i32: of those wanted, the ones below it are kept as backtrace
 //	+128  clock note   how ticks become nanoseconds
 //	+512  ring table   80 × 32 bytes
-//	+3072 1 KiB free for the node
+//	+3072 u64 answer   to the worker's ask: its number<<1, and 1 if a sink has failed
 //
 // level and asleep share a line of their own: the one line of this page that a log
 // call touches, and the node writes it only when it falls asleep, wakes, or is
@@ -58,11 +59,13 @@ type nodePage struct {
 	_        [24]byte
 	level    uint32
 	asleep   uint32
-	_        [56]byte
+	stream   uint32
+	_        [52]byte
 	clock    clockNote
 	_        [248]byte
 	table    [maxRings]ringEntry
-	_        [1024]byte
+	answer   uint64
+	_        [1016]byte
 }
 
 // A ringEntry says where a ring is.
@@ -79,11 +82,18 @@ type ringEntry struct {
 
 // A workerPage is page 1 of the lease. Only the worker writes it.
 //
-//	+0  u64 bytes of the dictionary that are published
+//	+0   u64 bytes of the dictionary that are published
+//	+8   u64 ask       the last flush: its number<<2, and the level
+//	+16  u32 closed    1: the worker has closed its log, and did not just die
+//	+64  u64 told[8]   drops by ring.Reason that the stream tells of
 type workerPage struct {
-	_     structs.HostLayout
-	words uint64
-	_     [shm.PageSize - 8]byte
+	_      structs.HostLayout
+	words  uint64
+	ask    uint64
+	closed uint32
+	_      [44]byte
+	told   [8]uint64
+	_      [shm.PageSize - 128]byte
 }
 
 const (

@@ -1,6 +1,7 @@
 package logring
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"strings"
@@ -167,6 +168,8 @@ func (l *local) refuse(reason string) {
 	defer l.c.mu.Unlock()
 	l.node.drop(reason, 1)
 }
+
+func (l *local) flushTo(ctx context.Context, level FlushLevel) error { return l.c.FlushTo(ctx, level) }
 
 func (l *local) atFlush(f func()) { l.before.add(f) }
 

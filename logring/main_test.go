@@ -159,9 +159,10 @@ func (p *pipe) emit(payload []byte) error {
 	return nil
 }
 
-func (p *pipe) refuse(string)             { p.refused++ }
-func (p *pipe) atFlush(func())            {}
-func (p *pipe) named(string) *loggerLevel { return nil }
+func (p *pipe) refuse(string)                             { p.refused++ }
+func (p *pipe) flushTo(context.Context, FlushLevel) error { return nil }
+func (p *pipe) atFlush(func())                            {}
+func (p *pipe) named(string) *loggerLevel                 { return nil }
 
 func (p *pipe) record(t testing.TB, i int) Record {
 	t.Helper()

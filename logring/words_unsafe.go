@@ -14,11 +14,16 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.rules)-24]
 	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.level)-64]
 	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.asleep)-68]
+	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.stream)-72]
 	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.clock)-128]
 	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.table)-512]
 	_ = [1]struct{}{}[unsafe.Sizeof(ringEntry{})-32]
 	_ = [1]struct{}{}[unsafe.Sizeof(clockNote{})-136]
+	_ = [1]struct{}{}[unsafe.Offsetof(nodePage{}.answer)-3072]
 	_ = [1]struct{}{}[unsafe.Sizeof(workerPage{})-shm.PageSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(workerPage{}.ask)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(workerPage{}.closed)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(workerPage{}.told)-64]
 )
 
 // nodePageOf and workerPageOf view the two pages of a lease, whose length was

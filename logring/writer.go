@@ -24,6 +24,8 @@ type Writer struct {
 	wanted
 	lanes []lane // by P: none, or one for each CPU that the node saw
 	names *loggers
+	node  *nodePage
+	own   *workerPage
 	bell  doorbell
 	ticks bool // events take the time stamp counter
 	dict  dictionary
@@ -31,6 +33,9 @@ type Writer struct {
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
+
+	asking chan struct{} // cap 1: held by who waits for an answer of the node
+	asked  uint64        // number of the last flush, with asking held
 
 	before hooks // what has something to say before a flush or the end
 
@@ -103,8 +108,9 @@ func newWriter(view []byte, t terms, bell func() error) (*Writer, error) {
 		return nil, fmt.Errorf("logring: attach: %w", err)
 	}
 	page := nodePageOf(view)
-	w := &Writer{terms: t, ticks: t.ticks && ticksTrusted()}
-	w.dict = dictionary{words: &workerPageOf(view).words, mem: layout.dict(view), has: map[*event]bool{}}
+	w := &Writer{terms: t, ticks: t.ticks && ticksTrusted(), node: page, own: workerPageOf(view), asking: make(chan struct{}, 1)}
+	w.asked = load64(&w.own.ask) >> 2 // a predecessor's
+	w.dict = dictionary{words: &w.own.words, mem: layout.dict(view), has: map[*event]bool{}}
 	if load64(w.dict.words) != 0 {
 		// A predecessor's events are there, under numbers that may be ours. We do
 		// without: our events are logged as ordinary records.
@@ -251,6 +257,8 @@ func (w *Writer) refuse(reason string) {
 
 func (w *Writer) named(name string) *loggerLevel { return w.names.named(name) }
 
+func (w *Writer) flushTo(ctx context.Context, level FlushLevel) error { return w.FlushTo(ctx, level) }
+
 func (w *Writer) atFlush(f func()) { w.before.add(f) }
 
 var (
@@ -258,11 +266,8 @@ var (
 	errEnded   = fmt.Errorf("logring: writer: %w", os.ErrClosed)
 )
 
-// Flush returns when the collector has taken everything that was logged before,
-// or with the context's error. What it has taken outlives this process; so does
-// what it has not, as long as the node lives, so no program needs Flush to be safe.
-func (w *Writer) Flush(ctx context.Context) error {
-	w.before.run()
+// collected waits until the collector has taken what is in the lanes.
+func (w *Writer) collected(ctx context.Context) error {
 	lanes := []*lane{&w.shared}
 	for i := range w.lanes {
 		lanes = append(lanes, &w.lanes[i])
