@@ -42,6 +42,7 @@ type Child struct {
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 	signals   sync.Once
+	pulse     *pulse
 }
 
 type childResource struct {
@@ -89,6 +90,25 @@ func attach() (*Child, error) {
 	if err := isOurSocket(pl.cookie); err != nil {
 		return nil, fmt.Errorf("%w: it inherited the environment of one: %w", ErrNotWorker, err)
 	}
+	exe := firstFileFD + pl.nfiles()
+	for fd := controlFD; fd < exe; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	unix.Close(exe)
+	nameThread()
+	var files []*os.File
+	if os.Getenv(envRank) == "" {
+		var rank, size string
+		if pl, rank, size, files, err = awaitAssignment(); err != nil {
+			return nil, fmt.Errorf("spawn: attach: %w", err)
+		}
+		os.Setenv(envRank, rank)
+		os.Setenv(envSize, size)
+	} else {
+		for fd := firstFileFD; fd < exe; fd++ {
+			files = append(files, os.NewFile(uintptr(fd), "donated"))
+		}
+	}
 	c := &Child{Run: os.Getenv(envRun), Group: os.Getenv(envGroup), Func: fn, dir: os.Getenv(envDir), gone: make(chan struct{})}
 	var err1, err2 error
 	c.Rank, err1 = strconv.Atoi(os.Getenv(envRank))
@@ -96,20 +116,13 @@ func attach() (*Child, error) {
 	if err := errors.Join(err1, err2); err != nil || c.Rank < 0 || c.Rank >= c.Size {
 		return nil, fmt.Errorf("spawn: attach: %s=%q %s=%q: want 0 ≤ rank < size", envRank, os.Getenv(envRank), envSize, os.Getenv(envSize))
 	}
-	exe := firstFileFD + pl.nfiles()
-	for fd := controlFD; fd < exe; fd++ {
-		unix.CloseOnExec(fd)
-	}
-	unix.Close(exe)
-	nameThread()
-	fd := firstFileFD
 	for i, d := range pl.resources {
 		r := &childResource{addr: uint16(i), name: d.name, words: d.words}
-		for range d.nfiles {
-			r.files = append(r.files, os.NewFile(uintptr(fd), d.name))
-			fd++
-		}
+		r.files, files = files[:d.nfiles:d.nfiles], files[d.nfiles:]
 		c.resources = append(c.resources, r)
+	}
+	if c.pulse, err = attachPulse(c); err != nil {
+		return nil, fmt.Errorf("spawn: attach: %w", err)
 	}
 	if c.ctl, err = newControl(controlFD, "control socket"); err != nil {
 		return nil, fmt.Errorf("spawn: attach: %w", err)
@@ -141,7 +154,7 @@ func nameThread() {
 
 // listen delivers messages until the server is gone, and then ends the process.
 func (c *Child) listen() {
-	c.ctl.receive(len(c.resources), func(m message) bool {
+	c.ctl.receive(func() int { return len(c.resources) }, func(m message) bool {
 		if m.addr != addrSpawn {
 			c.resources[m.addr].take(m)
 		} else if m.op == opStop {

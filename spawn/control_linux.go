@@ -81,7 +81,7 @@ func newControl(fd int, name string) (*control, error) {
 // stream ends, the read deadline passes (then everything that had arrived was
 // delivered), or the other side has misbehaved too much. The payload and the
 // descriptors belong to deliver.
-func (c *control) receive(resources int, deliver func(message) (goOn bool)) {
+func (c *control) receive(resources func() int, deliver func(message) (goOn bool)) {
 	one := func(fd int, rec *record) (again, end bool) {
 		n, fds, flags, err := recvmsg(fd, rec)
 		if err == syscall.EAGAIN {
@@ -91,7 +91,7 @@ func (c *control) receive(resources int, deliver func(message) (goOn bool)) {
 			c.discard(fds)
 			return false, true // the end; or an empty record, which nobody sends in good faith
 		}
-		addr, op, payload, err := parseFrame(rec.data[:n], resources)
+		addr, op, payload, err := parseFrame(rec.data[:n], resources())
 		if err != nil || flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(fds) > MaxMessageFiles || op != 0 && len(fds) > 0 {
 			return false, !c.reject(fds)
 		}
@@ -268,6 +268,17 @@ func sendmsg(fd int, head, payload, oob []byte) error {
 		if err != syscall.EINTR {
 			return err
 		}
+	}
+}
+
+// recvmsgWait is recvmsg on a blocking socket: it waits.
+func recvmsgWait(fd int, rec *record) (n int, fds []int, flags int, err error) {
+	for {
+		n, fds, flags, err = recvmsg(fd, rec)
+		if err != syscall.EAGAIN {
+			return n, fds, flags, err
+		}
+		unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
 	}
 }
 

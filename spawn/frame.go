@@ -22,6 +22,8 @@ const (
 	opLeave   = 3      // a guest goes; the server hangs up when it has taken all that the guest left
 	opStop    = 4      // the server asks a guest to leave
 	opExiting = 5      // the server's process ends right after a guest has left
+	opFiles   = 6      // to a spare: no payload, files
+	opAssign  = 7      // to a spare: its rank
 
 	maxFail = 4 << 10
 )
@@ -43,6 +45,7 @@ func parseFrame(b []byte, resources int) (addr, op uint16, payload []byte, err e
 	case addr == addrSpawn && op == opFail && len(payload) <= maxFail:
 	case addr == addrSpawn && op == opReady && len(payload) == 0:
 	case addr == addrSpawn && (op == opLeave || op == opStop || op == opExiting) && len(payload) == 0:
+	case addr == addrSpawn && (op == opFiles || op == opAssign) && resources == 0:
 	case int(addr) < resources && op == 0:
 	default:
 		return 0, 0, nil, fmt.Errorf("address %d, op %d, %d bytes", addr, op, len(payload))

@@ -34,7 +34,10 @@ type Group struct {
 	plan     *plan   // of workers to come
 	size     int     // wanted: a Start or Resize under way has fewer seats
 	starting int     // Starts and Resizes under way: nobody is restarted meanwhile
-	left     int     // processes that have not ended
+	spares   []*worker
+	spareDue time.Duration // no new one before
+	monitor  monitor       // supervise's own
+	left     int           // processes that have not ended
 	stopped  bool
 	gaveUp   *GiveUpError
 	errs     []error // of leases, and of starts that failed
@@ -57,6 +60,7 @@ func newGroup(s *Server, name string, spec Spec, p *plan) *Group {
 		rules: newRestarter(spec.Restart, 0),
 		done:  make(chan struct{}), wake: make(chan struct{}, 1),
 	}
+	g.monitor.every = spec.look()
 	g.rules.rule = spec.Restart.withDefaults(spec.Workers)
 	go g.supervise()
 	return g
@@ -84,10 +88,18 @@ func (g *Group) add(w *worker, p *plan) error {
 	g.mu.Lock()
 	g.seats = append(g.seats, &seat{w: w, plan: p})
 	g.rules.resize(g.s.now(), len(g.seats))
-	g.left++
 	stopped := g.stopped
+	fresh := !w.wasSpare
+	if fresh {
+		g.left++
+	} else if w.unseated {
+		g.left++ // its end has been taken for that of a spare
+		defer g.post(func() { g.exited(w) })
+	}
 	g.mu.Unlock()
-	go w.watch()
+	if fresh {
+		go w.watch()
+	}
 	if stopped {
 		return errors.New("the group was stopped while it was being started")
 	}

@@ -129,17 +129,13 @@ func (g *guests) receive(c *net.UnixConn, seated func()) {
 	}
 	c.Close() // the control socket has a descriptor of its own
 	seated()
-	for addr, l := range w.leases {
-		if st, ok := l.Closer.(Starter); ok {
-			st.Started(w.pid, w.sender(addr))
-		}
-	}
+	w.introduce()
 	if fn := g.s.opt.Joined; fn != nil {
 		i := w.info()
 		i.Guest = w.host == nil
 		fn(i)
 	}
-	w.ctl.receive(len(w.leases), w.deliver)
+	w.ctl.receive(w.addresses, w.deliver)
 }
 
 func refuse(c *net.UnixConn, err error) {

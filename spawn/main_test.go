@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"sync"
@@ -219,4 +220,11 @@ func set[T any](t testing.TB, p *T, v T) {
 	old := *p
 	*p = v
 	t.Cleanup(func() { *p = old })
+}
+
+// notify returns where a helper process gets a signal.
+func notify(sig os.Signal) <-chan os.Signal {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, sig)
+	return ch
 }

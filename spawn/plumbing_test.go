@@ -96,7 +96,7 @@ func TestFrames(t *testing.T) {
 		{frame(0, 0, 0), true}, {frame(1, 0, MaxMessage), true}, {frame(1, 0, MaxMessage+1), false},
 		{frame(2, 0, 0), false}, {frame(0, 1, 0), false}, {frame(0xfffe, 0, 0), false},
 		{frame(addrSpawn, opFail, 5), true}, {frame(addrSpawn, opFail, maxFail+1), false},
-		{frame(addrSpawn, opReady, 0), true}, {frame(addrSpawn, opReady, 1), false},
+		{frame(addrSpawn, opAssign, 3), false}, {frame(addrSpawn, opReady, 0), true}, {frame(addrSpawn, opReady, 1), false},
 		{frame(addrSpawn, 0, 0), false}, {frame(addrSpawn, 9, 0), false},
 		{frame(addrSpawn, opLeave, 0), true}, {frame(addrSpawn, opStop, 0), true},
 		{frame(addrSpawn, opLeave, 1), false}, {frame(addrSpawn, 99, 0), false},

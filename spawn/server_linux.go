@@ -57,6 +57,9 @@ func NewServer(o Options) (_ *Server, err error) {
 		if err := checkName(name); err != nil {
 			return nil, &SpecError{"Options.Resources", fmt.Errorf("name %w", err)}
 		}
+		if name == pulseName {
+			return nil, &SpecError{"Options.Resources", fmt.Errorf("name %q is taken: choose another", name)}
+		}
 		if o.Resources[name] == nil {
 			return nil, &SpecError{"Options.Resources", fmt.Errorf("%q is nil", name)}
 		}

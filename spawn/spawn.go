@@ -114,6 +114,10 @@ type Options struct {
 	// different workers may overlap.
 	Exit func(Exit)
 
+	// Stall is called when a worker has stalled ([Heartbeat]), and when it beats again.
+	// It must not wait for long: while it does, its group is not looked after.
+	Stall func(Stall)
+
 	// Env is added to the environment of every worker ("KEY=value").
 	Env []string
 
@@ -162,6 +166,20 @@ type Spec struct {
 	// need not tell.
 	ReadyTimeout time.Duration
 
+	// Heartbeat says when a worker has stalled, and what is done. Default: nobody
+	// looks.
+	Heartbeat Heartbeat
+
+	// Recycle says when a worker is replaced by a fresh one. Default: never.
+	Recycle Recycle
+
+	// Spares is the number of function workers that are kept ready beyond Workers:
+	// started, initialised, and waiting in [Attach] for a rank. Restarts, Resize and
+	// recycling take one of them when there is one, which saves the start of a
+	// process. What they were started with is the group's; they have no SHMKIT_RANK
+	// and SHMKIT_SIZE in their environment before Attach returns.
+	Spares int
+
 	// Stdin is the standard input of every worker; they share it, and it stays the
 	// caller's. It is made blocking. Default: the null device.
 	Stdin *os.File
@@ -189,6 +207,11 @@ type Info struct {
 
 	// Restarts is how often this rank was started again.
 	Restarts int `json:"restarts"`
+
+	// Beats is the number of heartbeats at the last look, and LastBeat the time of the
+	// last look that found a new one ([Spec].Heartbeat).
+	Beats    uint64     `json:"beats,omitempty"`
+	LastBeat *time.Time `json:"last_beat,omitempty"`
 
 	// Code is the exit code, or 128+signal, and Ended the time of the end, of a
 	// worker that is Exited.
@@ -226,6 +249,8 @@ const (
 	ReasonStop     Reason = "stop"      // Group.Stop, Server.Stop or Close
 	ReasonNotReady Reason = "not ready" // within Spec.ReadyTimeout
 	ReasonRestart  Reason = "restart"   // of another worker, which takes this one along; or the group gave up
+	ReasonStalled  Reason = "stalled"   // no heartbeat: Spec.Heartbeat
+	ReasonRecycle  Reason = "recycle"   // Spec.Recycle
 	ReasonReload   Reason = "reload"
 	ReasonResize   Reason = "resize"
 )
@@ -249,6 +274,11 @@ type Exit struct {
 
 	// Stderr holds the last lines of stderr, at most 20, each cut at 1 KiB.
 	Stderr []string
+
+	// Beats is the number of heartbeats, and LastBeat when the server saw the last
+	// new one; zero without Spec.Heartbeat.
+	Beats    uint64
+	LastBeat time.Time
 
 	UserTime, SystemTime time.Duration
 	MaxRSS               int64 // bytes

@@ -72,6 +72,8 @@ func (c *Child) Send(resource string, payload []byte, files ...*os.File) error {
 }
 func (c *Child) Handle(resource string, fn func(payload []byte, files []*os.File)) {}
 func (c *Child) Context() context.Context                                          { return context.Background() }
+func (c *Child) Beat()                                                             {}
+func (c *Child) TaskDone()                                                         {}
 func (c *Child) Ready() error                                                      { return errUnsupported }
 func (c *Child) Fail(msg string) error                                             { return errUnsupported }
 

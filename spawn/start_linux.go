@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -45,8 +46,17 @@ func (s *Server) plan(spec Spec) (plan, error) {
 	if err := spec.Restart.check(); err != nil {
 		return p, err
 	}
-	if spec.ReadyTimeout > 0 && spec.Func == "" {
-		return p, &SpecError{"Spec.ReadyTimeout", fmt.Errorf("%q is a command, which cannot say that it is ready: set it for function workers only", spec.Cmd[0])}
+	if err := spec.Heartbeat.check(spec.Func != ""); err != nil {
+		return p, err
+	}
+	if err := spec.Recycle.check(spec.Func != ""); err != nil {
+		return p, err
+	}
+	if spec.Spares < 0 || spec.Spares > MaxWorkers || spec.Spares > 0 && spec.Func == "" {
+		return p, &SpecError{"Spec.Spares", fmt.Errorf("%d: want 0 to %d, and function workers: a command cannot wait for its rank", spec.Spares, MaxWorkers)}
+	}
+	if spec.ReadyTimeout > 0 && spec.Func == "" && !s.opt.Guests {
+		return p, &SpecError{"Spec.ReadyTimeout", fmt.Errorf("%q is a command, which cannot say that it is ready: set it for function workers, or Options.Guests for commands that call Join", spec.Cmd[0])}
 	}
 	if err := checkDir(spec.Dir); err != nil {
 		return p, err
@@ -64,9 +74,23 @@ func (s *Server) plan(spec Spec) (plan, error) {
 	return p, err
 }
 
-// start starts one worker of g. On an error nothing of it is left.
+// spareRank is the rank of a worker that has none yet.
+const spareRank = -1
+
+// start starts one worker of g, or takes a spare for it. On an error nothing of it
+// is left.
 func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
-	w := &worker{g: g, rank: rank, size: g.target(), ready: make(chan struct{}), done: make(chan struct{})}
+	for rank >= 0 {
+		w := g.takeSpare(p)
+		if w == nil {
+			break
+		}
+		err := s.assign(w, rank)
+		if _, again := err.(*spareError); !again {
+			return w, err
+		}
+	}
+	w := &worker{g: g, plan: p, limits: g.spec.Recycle.drawn(), rank: rank, wasSpare: rank < 0, size: g.target(), ready: make(chan struct{}), done: make(chan struct{})}
 	var (
 		near, far []int      // raw descriptors: the server's ends, the child's
 		donated   []*os.File // the child's
@@ -116,8 +140,10 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		near, far = append(near, ends[0]), append(far, ends[1])
 		job.files = append(job.files, uintptr(ends[1]))
 		pl := plumbing{}
-		if donated, err = s.donate(w, &pl); err != nil {
-			return nil, err
+		if rank >= 0 {
+			if donated, err = s.donate(w, &pl); err != nil {
+				return nil, err
+			}
 		}
 		fds, err := rawFDs(donated)
 		if err != nil {
@@ -127,6 +153,7 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 			job.files = append(job.files, uintptr(fd))
 		}
 		pl.cookie, _ = unix.GetsockoptUint64(ends[1], unix.SOL_SOCKET, unix.SO_COOKIE)
+		w.cookie = pl.cookie
 		job.env = append(job.env, envFunc+"="+p.fn, envFD+"="+pl.String())
 		// The binary as it was when this server started, whatever lies under its
 		// name by now. It is one of the child's own descriptors, since any other
@@ -152,7 +179,7 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		}
 	}
 
-	if g.spec.ReadyTimeout <= 0 {
+	if g.spec.ReadyTimeout <= 0 && rank >= 0 {
 		w.setReady()
 	}
 	w.started = time.Now()
@@ -175,23 +202,22 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 	for i, stream := range []string{"stdout", "stderr"} {
 		w.out[i].split.emit = w.output(stream)
 	}
-	for addr, l := range w.leases {
-		if st, ok := l.Closer.(Starter); ok {
-			st.Started(w.pid, w.sender(addr))
-		}
-	}
+	w.takeOutput()
+	w.introduce()
 	return w, nil
 }
 
 // identity is the part of the environment that says who the worker is.
 func (s *Server) identity(w *worker) []string {
-	return []string{
+	env := []string{
 		envRun + "=" + s.opt.Run,
 		envGroup + "=" + w.g.name,
-		envRank + "=" + strconv.Itoa(w.rank),
-		envSize + "=" + strconv.Itoa(w.size),
 		envDir + "=" + s.claim.parent.path,
 	}
+	if w.rank >= 0 {
+		env = append(env, envRank+"="+strconv.Itoa(w.rank), envSize+"="+strconv.Itoa(w.size))
+	}
+	return env
 }
 
 // donate asks all resources for their part of w. What it returns, and w.leases,
@@ -203,7 +229,7 @@ func (s *Server) donate(w *worker, pl *plumbing) (all []*os.File, err error) {
 			return all, fmt.Errorf("resource %q: %w", name, err)
 		}
 		all = append(all, files...)
-		w.leases = append(w.leases, lease{name, l})
+		w.addLease(name, l)
 		d := donation{name, len(files), words}
 		if err := d.check(); err != nil {
 			return all, err
@@ -213,6 +239,18 @@ func (s *Server) donate(w *worker, pl *plumbing) (all []*os.File, err error) {
 		}
 		pl.resources = append(pl.resources, d)
 	}
+	if w.g.spec.Heartbeat.Timeout > 0 || w.g.spec.Recycle.Tasks > 0 {
+		page, f, err := newPulse()
+		if err != nil {
+			return all, err
+		}
+		all = append(all, f)
+		w.addLease(pulseName, page)
+		w.mu.Lock()
+		w.pulse = page
+		w.mu.Unlock()
+		pl.resources = append(pl.resources, donation{pulseName, 1, nil})
+	}
 	if len(all) > maxFiles {
 		return all, fmt.Errorf("the resources gave %d files, at most %d", len(all), maxFiles)
 	}
@@ -220,6 +258,12 @@ func (s *Server) donate(w *worker, pl *plumbing) (all []*os.File, err error) {
 		return all, fmt.Errorf("the resources' words take %d bytes, at most %d", n, maxPlumbing)
 	}
 	return all, nil
+}
+
+func (w *worker) addLease(name string, l io.Closer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.leases = append(w.leases, lease{name, l})
 }
 
 func closeFDs(fds []int) {

@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -19,7 +20,7 @@ func (g *Group) supervise() {
 		for _, fn := range mail {
 			fn()
 		}
-		again := g.advance()
+		again := sooner(sooner(g.advance(), g.look()), g.replenish())
 		if g.finish() {
 			return
 		}
@@ -32,6 +33,14 @@ func (g *Group) supervise() {
 		case <-timer.C:
 		}
 	}
+}
+
+// sooner is the shorter of two times, of which a negative one is never.
+func sooner(a, b time.Duration) time.Duration {
+	if a < 0 || b >= 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // post hands a function to supervise. It reports whether it will be called.
@@ -111,8 +120,11 @@ func (g *Group) restart(rank int) {
 		g.startFailed(st, rank, &StartError{g.name, rank, err})
 		return
 	}
+	fresh := !w.wasSpare
 	g.mu.Lock()
-	g.left++
+	if fresh {
+		g.left++
+	}
 	gone := g.stopped || rank >= len(g.seats) || g.seats[rank] != st
 	if rank < len(g.seats) && g.seats[rank] == st {
 		st.w = w
@@ -122,7 +134,9 @@ func (g *Group) restart(rank int) {
 		}
 	}
 	g.mu.Unlock()
-	go w.watch()
+	if fresh {
+		go w.watch()
+	}
 	if gone {
 		w.end(ReasonStop, g.spec.StopTimeout)
 	}
@@ -153,11 +167,16 @@ func (g *Group) startFailed(st *seat, rank int, err *StartError) {
 func (g *Group) exited(w *worker) {
 	g.mu.Lock()
 	g.left--
-	if w.rank >= len(g.seats) || g.seats[w.rank].w != w {
-		g.mu.Unlock()
-		return // its rank was taken away
-	}
 	now := g.s.now()
+	if i := slices.Index(g.spares, w); i >= 0 {
+		g.spares = slices.Delete(g.spares, i, i+1)
+		g.spareDue = now + spareRetry
+	}
+	if w.rank < 0 || w.rank >= len(g.seats) || g.seats[w.rank].w != w {
+		w.unseated = true
+		g.mu.Unlock()
+		return // a spare, or its rank was taken away
+	}
 	st := g.seats[w.rank]
 	if st.swap != nil && st.swap.w == w {
 		st.fallBack(&NotReadyError{Group: g.name, Rank: w.rank, Pid: w.pid, Exit: &w.exit})

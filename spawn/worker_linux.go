@@ -26,16 +26,22 @@ type worker struct {
 	pid     int
 	pidfd   *os.File // in the netpoller: readable when the process is dead
 	pidConn syscall.RawConn
+	plan    *plan
+	limits  Recycle     // its own
+	pulse   *pulsePage  // nil: none
+	quiet   silence     // the monitor's own
 	out     [2]*capture // stdout, stderr
 	ctl     *control    // nil for foreign commands
 	host    *worker     // of a guest: the foreign command that it is part of, if any
 	leases  []lease     // in the order of the addresses in messages
+	cookie  uint64      // of the control socket
 	started time.Time
 	ready   chan struct{} // closed when the worker is ready, or need not tell
 	done    chan struct{} // closed when the worker is Exited
 
-	outMu sync.Mutex // one line at a time
-	tail  tail       // of stderr, under outMu
+	outMu  sync.Mutex  // one line at a time
+	tail   tail        // of stderr, under outMu
+	takers []Outputter // under outMu
 
 	mu       sync.Mutex
 	reaped   bool // from here on the pid may be somebody else's
@@ -47,8 +53,14 @@ type worker struct {
 	left     bool    // a guest that said so
 	guest    *worker // the process that attached itself, of a foreign command
 
+	beats    uint64
+	lastBeat time.Time
+
 	restartAnyway bool // whatever Restart.When says
-	exit          Exit // valid once done is closed
+
+	wasSpare bool
+	unseated bool // it ended as a spare; under the group's mu
+	exit     Exit // valid once done is closed
 }
 
 // A lease is what a resource gave for one worker.
@@ -62,14 +74,16 @@ func (w *worker) watch() {
 	for _, c := range w.out {
 		go c.run()
 	}
-	w.awaitReady()
+	if !w.wasSpare {
+		w.awaitReady()
+	}
 	ctlDone := make(chan struct{})
 	if w.ctl == nil {
 		close(ctlDone)
 	} else {
 		go func() {
 			defer close(ctlDone)
-			w.ctl.receive(len(w.leases), w.deliver)
+			w.ctl.receive(w.addresses, w.deliver)
 		}()
 	}
 
@@ -95,9 +109,9 @@ func (w *worker) watch() {
 	if w.ctl != nil {
 		w.ctl.f.Close()
 	}
-	w.g.leaseErrors(w.rank, closeLeases(w.leases))
+	w.g.leaseErrors(x.Rank, closeLeases(w.leases))
 
-	if fn := w.g.s.opt.Exit; fn != nil {
+	if fn := w.g.s.opt.Exit; fn != nil && (x.Rank >= 0 || x.Reason == "") {
 		fn(x)
 	}
 	w.cancelDeadline()
@@ -199,6 +213,9 @@ func (w *worker) reap(lost bool) Exit {
 	var ru syscall.Rusage
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if beats, _ := w.pulse.read(); beats != w.beats {
+		w.beats, w.lastBeat = beats, time.Now()
+	}
 	for !lost {
 		_, err := syscall.Wait4(w.pid, &ws, 0, &ru)
 		if err == nil {
@@ -215,6 +232,8 @@ func (w *worker) reap(lost bool) Exit {
 		UserTime:   time.Duration(ru.Utime.Nano()),
 		SystemTime: time.Duration(ru.Stime.Nano()),
 		MaxRSS:     int64(ru.Maxrss) << 10,
+		Beats:      w.beats,
+		LastBeat:   w.lastBeat,
 		Started:    w.started,
 		Ended:      time.Now(),
 	}
@@ -237,14 +256,28 @@ func (w *worker) reap(lost bool) Exit {
 	return x
 }
 
-// output is where both captures deliver.
-func (w *worker) output(stream string) func(line []byte, continued bool) {
-	var takers []Outputter
+// takeOutput finds out who takes the output, once the leases are there.
+func (w *worker) takeOutput() {
+	w.outMu.Lock()
+	defer w.outMu.Unlock()
 	for _, l := range w.leases {
 		if o, ok := l.Closer.(Outputter); ok {
-			takers = append(takers, o)
+			w.takers = append(w.takers, o)
 		}
 	}
+}
+
+// introduce tells the leases that their worker runs.
+func (w *worker) introduce() {
+	for addr, l := range w.leases {
+		if st, ok := l.Closer.(Starter); ok {
+			st.Started(w.pid, w.sender(addr))
+		}
+	}
+}
+
+// output is where both captures deliver.
+func (w *worker) output(stream string) func(line []byte, continued bool) {
 	fn := w.g.s.opt.Output
 	return func(line []byte, continued bool) {
 		w.outMu.Lock()
@@ -255,10 +288,17 @@ func (w *worker) output(stream string) func(line []byte, continued bool) {
 		if fn != nil {
 			fn(w.g.name, w.rank, w.pid, stream, line, continued)
 		}
-		for _, o := range takers {
+		for _, o := range w.takers {
 			o.Output(stream, line, continued)
 		}
 	}
+}
+
+// addresses is the number of resources that messages can be for.
+func (w *worker) addresses() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.leases)
 }
 
 // deliver takes one message from the worker.
@@ -279,10 +319,15 @@ func (w *worker) deliver(m message) (goOn bool) {
 		case opLeave:
 			w.left, w.ctl.held = true, true // it waits for the hanging up, see guests.leave
 			return false
+		default:
+			return w.ctl.reject(m.fds)
 		}
 		return true
 	}
-	if taker, ok := w.leases[m.addr].Closer.(Messenger); ok {
+	w.mu.Lock()
+	l := w.leases[m.addr]
+	w.mu.Unlock()
+	if taker, ok := l.Closer.(Messenger); ok {
 		taker.Message(m.payload, m.files())
 		return true
 	}
@@ -345,6 +390,11 @@ func (w *worker) end(why Reason, timeout time.Duration) {
 	}
 	w.signal(syscall.SIGTERM)
 	w.signal(syscall.SIGCONT)
+	w.killIn(timeout)
+}
+
+// killIn kills the worker when it has not ended by then.
+func (w *worker) killIn(timeout time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.reaped {
@@ -379,16 +429,21 @@ func (w *worker) isStopping() bool {
 }
 
 func (w *worker) info() Info {
-	i := Info{Group: w.g.name, Rank: w.rank, Size: w.size, Pid: w.pid, State: Running, Started: w.started}
+	i := Info{Group: w.g.name, Rank: w.rank, Size: w.size, Pid: w.pid, State: Running}
 	if w.ctl != nil {
 		i.Rejected, i.Unsent = w.ctl.rejected.Load(), w.ctl.unsent.Load()
 	}
 	w.mu.Lock()
+	i.Started = w.started
 	if !w.isReady {
 		i.State = Starting
 	}
 	if w.stopping {
 		i.State = Stopping
+	}
+	if i.Beats = w.beats; i.Beats > 0 {
+		last := w.lastBeat
+		i.LastBeat = &last
 	}
 	w.mu.Unlock()
 	select {
