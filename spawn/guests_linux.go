@@ -30,7 +30,7 @@ type guests struct {
 	mu      sync.Mutex
 	closed  bool
 	exiting bool // told to those who leave: this process ends right after
-	seats  map[member]*worker
+	seats   map[member]*worker
 }
 
 type member struct {
