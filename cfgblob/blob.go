@@ -17,17 +17,21 @@ const (
 	blobFormat = 1          // readers refuse any other
 
 	offMagic     = 0
-	offFormat    = 4  // u16
-	offHeader    = 6  // u16, where the document starts
-	offHash      = 8  // u64, xxhash64 of everything from offVersion on
-	offVersion   = 16 // u64
-	offTime      = 24 // i64, ns since 1970 UTC
-	offSchema    = 32 // u64
-	offLength    = 40 // u64, bytes of document
-	offFlags     = 48 // u64, 0
-	offAuthorLen = 56 // u16; 6 bytes 0 follow
-	offAuthor    = 64 // UTF-8, zero-padded
-	headerSize   = 128
+	offFormat    = 4   // u16
+	offHeader    = 6   // u16, where the document starts
+	offHash      = 8   // u64, xxhash64 of everything from offVersion on
+	offVersion   = 16  // u64
+	offTime      = 24  // i64, ns since 1970 UTC
+	offSchema    = 32  // u64
+	offLength    = 40  // u64, bytes of document
+	offFlags     = 48  // u64, 0
+	offAuthorLen = 56  // u16; 6 bytes 0 follow
+	offAuthor    = 64  // UTF-8, zero-padded
+	headerSize   = 128 // and then, if the header is longer:
+	offSecretLen = 128 // u32
+	offSecrets   = 132 // patterns of secret paths, one a line
+
+	maxHeader = 1<<16 - 8
 
 	maxAuthor = headerSize - offAuthor
 )
@@ -36,12 +40,14 @@ const (
 func appendBlob(b []byte, s *Snapshot) []byte {
 	start := len(b)
 	b = append(b, make([]byte, headerSize)...)
+	b = appendSecretTable(b, s.secrets.text)
+	header := len(b) - start
 	b = append(b, s.Doc...)
 	r := b[start:]
 	le := binary.LittleEndian
 	le.PutUint32(r[offMagic:], blobMagic)
 	le.PutUint16(r[offFormat:], blobFormat)
-	le.PutUint16(r[offHeader:], headerSize)
+	le.PutUint16(r[offHeader:], uint16(header))
 	le.PutUint64(r[offVersion:], s.Version)
 	le.PutUint64(r[offTime:], uint64(s.Time.UnixNano()))
 	le.PutUint64(r[offSchema:], s.Schema)
@@ -89,6 +95,10 @@ func parseBlob(name string, r []byte) (*Snapshot, error) {
 	if !utf8.ValidString(author) {
 		return bad("author is not valid UTF-8")
 	}
+	hidden, err := parseSecretTable(r[headerSize:start])
+	if err != nil {
+		return bad("%v", err)
+	}
 	doc := r[start:]
 	return &Snapshot{
 		Version: le.Uint64(r[offVersion:]),
@@ -97,6 +107,7 @@ func parseBlob(name string, r []byte) (*Snapshot, error) {
 		Doc:     doc[:len(doc):len(doc)],
 		Schema:  le.Uint64(r[offSchema:]),
 		tree:    &lazyTree{doc: doc},
+		secrets: hidden,
 	}, nil
 }
 
@@ -109,4 +120,42 @@ func cleanAuthor(s string) string {
 		s = s[:len(s)-n]
 	}
 	return s
+}
+
+// appendSecretTable appends the part of the header that says which paths are
+// secret, so that a reader knows what not to print: nothing if there are none,
+// and up to a multiple of 8 bytes otherwise.
+func appendSecretTable(b []byte, list []string) []byte {
+	if len(list) == 0 {
+		return b
+	}
+	text := strings.Join(list, "\n")
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(text)))
+	b = append(b, text...)
+	return append(b, make([]byte, -len(b)&7)...)
+}
+
+// secretTableSize is how many bytes appendSecretTable appends.
+func secretTableSize(list []string) int { return len(appendSecretTable(nil, list)) }
+
+func parseSecretTable(b []byte) (secrets, error) {
+	if len(b) == 0 {
+		return secrets{}, nil
+	}
+	const words = offSecrets - offSecretLen
+	if len(b) < words {
+		return secrets{}, fmt.Errorf("header of %d bytes", headerSize+len(b))
+	}
+	n := binary.LittleEndian.Uint32(b)
+	if n == 0 {
+		return secrets{}, nil
+	}
+	if uint64(n) > uint64(len(b)-words) {
+		return secrets{}, fmt.Errorf("%d bytes of secret paths in a header of %d", n, headerSize+len(b))
+	}
+	s, err := newSecrets(strings.Split(string(b[words:words+int(n)]), "\n"))
+	if err != nil {
+		return s, fmt.Errorf("secret paths: %w", err)
+	}
+	return s, nil
 }

@@ -20,6 +20,13 @@ type checker struct {
 	strict bool       // unknown keys, nulls for values and surplus elements are errors
 	path   []string   // of the value being looked at
 	folded [][]string // not strict: paths of keys that only differ in case from a field
+	times  []timeAt   // durations in words, which encoding/json does not know
+}
+
+// A timeAt is a duration, and where it stands.
+type timeAt struct {
+	path []string
+	d    time.Duration
 }
 
 // value checks v, as parseValue returns it, against t. The error is a
@@ -80,6 +87,14 @@ func (c *checker) custom(v any, t reflect.Type) (done bool, err error) {
 	if t.Kind() == reflect.Interface {
 		return false, nil
 	}
+	if s, ok := v.(string); ok && t == reflect.TypeFor[time.Duration]() {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			return true, &FieldError{Path: joinPath(c.path), Expect: expected(t), Have: "a string that is none"}
+		}
+		c.times = append(c.times, timeAt{slices.Clone(c.path), d})
+		return true, nil
+	}
 	switch p := reflect.New(t).Interface().(type) {
 	case json.Unmarshaler:
 		text, err := json.Marshal(v)
@@ -116,6 +131,14 @@ func (c *checker) structure(v any, t reflect.Type) error {
 		return c.mismatch(v, t)
 	}
 	fields := fieldsOf(t)
+	for _, f := range fields {
+		if f.mistake != nil {
+			return fmt.Errorf("cfgblob: type %s: field of key %q: %w", t, f.name, f.mistake)
+		}
+		if _, there := m[f.name]; f.required && !there {
+			return &FieldError{Path: joinPath(append(c.path, f.name)), Expect: expected(f.typ)}
+		}
+	}
 	for _, key := range slices.Sorted(maps.Keys(m)) { // sorted: always the same error first
 		c.path = append(c.path, key)
 		i, known := slices.BinarySearchFunc(fields, key, func(f field, key string) int { return strings.Compare(f.name, key) })
@@ -127,6 +150,9 @@ func (c *checker) structure(v any, t reflect.Type) error {
 			}
 			if err == nil {
 				err = c.value(v, fields[i].typ)
+			}
+			if err == nil {
+				err = c.obeys(fields[i], v)
 			}
 			if err != nil {
 				return err
@@ -232,7 +258,7 @@ func expected(t reflect.Type) string {
 	case t == reflect.TypeFor[json.Number]():
 		return "a number"
 	case t == reflect.TypeFor[time.Duration]():
-		return "an integer (nanoseconds)"
+		return `a duration such as "1m30s", or an integer of nanoseconds`
 	case t.Kind() == reflect.Interface:
 		return "any value"
 	}

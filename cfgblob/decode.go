@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"strconv"
 )
 
 // Strict returns a function for StoreOptions.Validate that accepts a document
@@ -12,10 +13,20 @@ import (
 //   - every key is one of T's, in exactly its case;
 //   - every value has the kind and range of its field; null stands only where
 //     there is a pointer, a map, a slice or an interface;
+//   - the rules in the `check` tags of the fields are kept;
 //   - the Validate() error method of *T, if it has one, returns nil.
 //
-// A key of T that is missing is not an error: Validate knows which zero value
-// is one. Errors are [*SyntaxError], [*FieldError], which names the key, what
+// A key of T that is missing is not an error unless it is required. The rules:
+//
+//	required       the key is there
+//	min=1,max=64   bounds of a number or a duration ("10ms"), of the characters of
+//	               a string, or of the elements of an array or object
+//	len=8          exactly as many characters or elements
+//	oneof=a b c    one of these words or numbers
+//	duration       a string such as "1m30s", in a field that is a string
+//	pattern=^a.*$  an RE2 expression that matches in a string; the last rule
+//
+// A time.Duration may be written "1m30s", or as a number of nanoseconds. Errors are [*SyntaxError], [*FieldError], which names the key, what
 // was expected there and the key that was probably meant, and whatever Validate
 // returns. The first two never quote a value.
 func Strict[T any]() func(doc []byte) error { return StrictType(reflect.TypeFor[T]()) }
@@ -51,9 +62,13 @@ func decodeTree(v reflect.Value, root map[string]any, doc []byte, strict bool) e
 	if err := c.value(root, v.Type().Elem()); err != nil {
 		return err
 	}
-	if len(c.folded) > 0 {
-		// encoding/json would take these keys for the fields they resemble.
+	if len(c.folded)+len(c.times) > 0 {
+		// encoding/json would take these keys for the fields they resemble, and does
+		// not know these durations.
 		pruned := copyTree(root).(map[string]any)
+		for _, at := range c.times {
+			setIn(pruned, "", at.path, 0, json.Number(strconv.FormatInt(int64(at.d), 10)))
+		}
 		for _, path := range c.folded {
 			unsetIn(pruned, path)
 		}

@@ -20,6 +20,8 @@ var (
 	// ErrRejected: the document is refused; the old version stays. See
 	// [RejectedError].
 	ErrRejected = errors.New("document rejected")
+	// ErrDenied: the worker may not change that key. See [DeniedError].
+	ErrDenied = errors.New("change denied")
 	// ErrCorrupt: shared memory does not hold what the format asks for. See
 	// [CorruptError].
 	ErrCorrupt = errors.New("corrupt blob")
@@ -92,7 +94,7 @@ func (e *SyntaxError) Error() string {
 type FieldError struct {
 	Path   string
 	Expect string   // "an integer"…; "" if the key is unknown
-	Have   string   // "a string"…; "" if the key is unknown
+	Have   string   // "a string"…; "" if the key is unknown, or missing
 	Near   string   // path of the known key that was probably meant
 	Known  []string // keys that are known there, sorted, at most a handful
 	Other  int      // how many more there are
@@ -103,6 +105,9 @@ type FieldError struct {
 func (e *FieldError) Unwrap() error { return e.Err }
 
 func (e *FieldError) Error() string {
+	if e.Expect != "" && e.Have == "" {
+		return fmt.Sprintf("cfgblob: key %q is required and missing: expects %s", e.Path, e.Expect)
+	}
 	if e.Expect != "" {
 		if e.Path == "" {
 			return fmt.Sprintf("cfgblob: the document: expects %s, has %s", e.Expect, e.Have)
@@ -139,6 +144,7 @@ func (e *ValueError) Unwrap() error { return e.Err }
 type RejectedError struct {
 	Name    string // of the store
 	Version uint64 // still current; 0 if there is none yet
+	For     string // the worker whose document it is, if it is not the general one
 	Err     error
 }
 
@@ -146,6 +152,9 @@ func (e *RejectedError) Error() string {
 	stays := "nothing is published"
 	if e.Version > 0 {
 		stays = fmt.Sprintf("version %d stays", e.Version)
+	}
+	if e.For != "" {
+		stays += ", document of worker " + e.For
 	}
 	return fmt.Sprintf("cfgblob: %q: rejected, %s: %s", e.Name, stays, bare(e.Err))
 }
@@ -232,3 +241,36 @@ func listKeys(keys []string, other int) string {
 	}
 	return s
 }
+
+// ErrNoVersion: the history does not hold the version. See [HistoryError].
+var ErrNoVersion = errors.New("no such version")
+
+// A HistoryError says which versions there are. It matches ErrNoVersion.
+type HistoryError struct {
+	Name        string // of the store
+	Version     uint64 // asked for
+	First, Last uint64 // the oldest and the newest that are kept
+}
+
+func (e *HistoryError) Error() string {
+	return fmt.Sprintf("cfgblob: %q: version %d is not kept: choose one from %d to %d, or keep more (StoreOptions.History)", e.Name, e.Version, e.First, e.Last)
+}
+
+// Is makes a HistoryError an ErrNoVersion.
+func (e *HistoryError) Is(target error) bool { return target == ErrNoVersion }
+
+// An OriginError says in which source the value stands that an error is about.
+type OriginError struct {
+	Source string // Layer.Name
+	Where  string // Layer.Where; "" if not known
+	Err    error
+}
+
+func (e *OriginError) Error() string {
+	if e.Where != "" {
+		return fmt.Sprintf("cfgblob: %s, %s: %s", e.Source, e.Where, bare(e.Err))
+	}
+	return fmt.Sprintf("cfgblob: %s: %s", e.Source, bare(e.Err))
+}
+
+func (e *OriginError) Unwrap() error { return e.Err }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,8 @@ type feed struct {
 	done context.Context        // ends with close
 	end  context.CancelFunc
 	lost atomic.Pointer[error] // why a watch ended before its context did
+
+	lives lives // bound to it
 }
 
 // A record is what became of one version of a latch; it never changes. The
@@ -41,21 +44,47 @@ type record struct {
 type mapping struct {
 	segment *shm.Segment
 	latch   *seqlock.Reader
+
+	left  context.Context // ends when the feed has moved to another mapping
+	leave context.CancelFunc
+}
+
+func newMapping(name string, segment *shm.Segment) (*mapping, error) {
+	latch, err := seqlock.OpenReader(segment.Region())
+	if err != nil {
+		return nil, &CorruptError{name, err.Error()}
+	}
+	m := &mapping{segment: segment, latch: latch}
+	m.left, m.leave = context.WithCancel(context.Background())
+	return m, nil
+}
+
+// first reads the version that a mapping begins with, which must be good.
+func (m *mapping) first(name string) (*record, error) {
+	var rec *record
+	for rec == nil {
+		rec = m.read(name, &record{})
+	}
+	return rec, rec.err
+}
+
+// release unmaps m when nobody refers to it any more.
+func (m *mapping) release() {
+	m.leave()
+	runtime.AddCleanup(m, func(s *shm.Segment) { s.Close() }, m.segment)
 }
 
 // newFeed makes a feed of a mapped segment. first is the version published
 // there, if the caller knows it; else it is read, and must be good.
 func newFeed(name string, segment *shm.Segment, first *record) (*feed, error) {
-	latch, err := seqlock.OpenReader(segment.Region())
+	m, err := newMapping(name, segment)
 	if err != nil {
-		return nil, &CorruptError{name, err.Error()}
+		return nil, err
 	}
-	m := &mapping{segment, latch}
-	for first == nil {
-		first = m.read(name, &record{})
-	}
-	if first.err != nil {
-		return nil, first.err
+	if first == nil {
+		if first, err = m.first(name); err != nil {
+			return nil, err
+		}
 	}
 	first.from = m
 	f := &feed{name: name}
@@ -127,7 +156,39 @@ func (f *feed) close() {
 	if last.from == nil {
 		return
 	}
-	runtime.AddCleanup(last.from, func(s *shm.Segment) { s.Close() }, last.from.segment)
+	last.from.release()
 	last.from = nil
 	f.cur.Store(&last)
+}
+
+// move goes on with another segment, whose first version is rec: the owner's next
+// generation, or a document of this worker's own. The old memory is given back
+// when nobody reads it any more.
+func (f *feed) move(rec *record) error {
+	f.mu.Lock()
+	last := f.cur.Load()
+	switch {
+	case last.from == nil:
+		f.mu.Unlock()
+		return os.ErrClosed
+	case rec.snap.Version < last.snap.Version:
+		f.mu.Unlock()
+		return &CorruptError{f.name, fmt.Sprintf("the next segment begins with version %d, the last had %d", rec.snap.Version, last.snap.Version)}
+	}
+	f.cur.Store(rec)
+	f.mu.Unlock()
+	last.from.release()
+	f.lives.doubt()
+	return nil
+}
+
+// superseded tells whether the owner has gone on in another segment.
+func (f *feed) superseded() bool {
+	rec := f.cur.Load()
+	if rec.from == nil {
+		return false
+	}
+	state, err := rec.from.segment.State()
+	runtime.KeepAlive(rec)
+	return err == nil && state == shm.Superseded
 }

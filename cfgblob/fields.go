@@ -18,6 +18,10 @@ type field struct {
 	secret bool   // `secret:"true"`, or of type Secret
 	usage  string // `usage:"…"`
 
+	rules    []rule // `check:"…"`
+	required bool
+	mistake  error // in that tag
+
 	depth  int  // of embedding
 	tagged bool // the name comes from a tag
 }
@@ -87,7 +91,10 @@ func collect(list []field, t reflect.Type, depth int, above map[reflect.Type]boo
 		case !f.IsExported():
 			continue
 		}
+		rules, required, mistake := parseRules(f.Tag.Get("check"))
 		list = append(list, field{
+			rules: rules, required: required, mistake: mistake,
+
 			name:   cmp.Or(name, f.Name),
 			typ:    f.Type,
 			quoted: isScalar(f.Type) && slices.Contains(strings.Split(options, ","), "string"),

@@ -11,6 +11,9 @@ type Layer struct {
 	// nearest one above it does. It is for errors and [Store.Explain], and may be
 	// nil.
 	Where map[string]string
+
+	// For says which workers have this layer; everybody by default. See [For].
+	For Audience
 }
 
 // at says where in the layer the value at path stands; "" if that is not known.

@@ -1,6 +1,7 @@
 package cfgblob
 
 import (
+	"bytes"
 	"context"
 	"iter"
 	"runtime"
@@ -46,6 +47,8 @@ func Bind[T any](src View) (*Live[T], error) {
 		return nil, &DecodeError{l.from.name, rec.snap.Version, 0, err}
 	}
 	l.state.Store(newState(rec, value, rec.snap.Version, rec.err))
+	watchOver(&l.from.lives, l)
+	l.settle() // the feed may have moved before it knew of l
 	return l, nil
 }
 
@@ -133,7 +136,11 @@ func (l *Live[T]) refresh() *state[T] {
 		return old
 	}
 	st := newState(rec, old.value, old.version, rec.err)
-	if rec.snap.Version != old.version {
+	switch {
+	case rec.snap.Version == old.version && rec.from == old.rec.from:
+	case old.err == nil && bytes.Equal(rec.snap.Doc, old.rec.snap.Doc):
+		st.version = rec.snap.Version // the same document again
+	default:
 		value, err := decode[T](rec.snap)
 		if err == nil {
 			st.value, st.version = value, rec.snap.Version
@@ -155,8 +162,9 @@ func (l *Live[T]) Err() error { return l.settle().err }
 // Watch yields the current configuration and then each newer one that could be
 // decoded, like [View].Watch: versions may be skipped, the last one never is.
 // Unlike Load in another goroutine, it never yields an old value after it has
-// learned of a new one.
-func (l *Live[T]) Watch(ctx context.Context) iter.Seq[*T] {
+// learned of a new one. With paths, a version in which the values at all of them
+// are the same is skipped as well.
+func (l *Live[T]) Watch(ctx context.Context, paths ...string) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
 		st := l.settle()
 		if !yield(st.value) {
@@ -166,14 +174,27 @@ func (l *Live[T]) Watch(ctx context.Context) iter.Seq[*T] {
 			<-ctx.Done()
 			return
 		}
-		version := st.version
+		last := st // yielded, or the same to whom it is yielded
 		for range l.from.records(ctx) {
-			if st := l.settle(); st.version != version {
-				version = st.version
-				if !yield(st.value) {
-					return
-				}
+			st := l.settle()
+			if st.value == last.value {
+				continue // nothing new, or not decoded
+			}
+			same := len(paths) > 0 && sameAt(&last.rec.snap, &st.rec.snap, paths)
+			last = st
+			if !same && !yield(st.value) {
+				return
 			}
 		}
 	}
+}
+
+// doubt makes the next Load ask the feed: the segment it looks at is no longer the
+// one that changes.
+func (l *Live[T]) doubt() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	st := *l.state.Load()
+	st.latch, st.seen = still, ^uint64(0)
+	l.state.Store(&st)
 }

@@ -112,7 +112,7 @@ func TestCorruptVersionIsNotUsed(t *testing.T) {
 		good := l.Load()
 
 		snap := s.Snapshot()
-		if _, err := s.latch.Publish(spoil(appendBlob(nil, &snap))); err != nil {
+		if _, err := s.general.latch.Publish(spoil(appendBlob(nil, &snap))); err != nil {
 			t.Fatal(err)
 		}
 		if got := r.Snapshot(); got.Version != 2 || string(got.Doc) != `{"level":"good"}` || l.Load() != good || l.Version() != 2 {

@@ -9,8 +9,42 @@ import (
 
 // All printing of a Snapshot goes through shown: %v and its kin, slog and JSON.
 
-// shown is the document as people may see it.
-func (s Snapshot) shown() []byte { return s.Doc }
+// shown is the document as people may see it, without its secrets.
+func (s *Snapshot) shown() []byte {
+	if len(s.secrets.match) == 0 {
+		return s.Doc
+	}
+	root, err := s.root()
+	if err != nil {
+		return []byte(`{}`) // not parsed, so nobody knows what is secret in it
+	}
+	doc, err := canonical(s.secrets.shown(nil, root).(map[string]any))
+	if err != nil {
+		return []byte(`{}`)
+	}
+	return doc
+}
+
+// Shown returns the value at path as JSON, as people may see it: what is secret
+// is [Redacted]. "" is the whole document. Below a secret there is nothing to be
+// seen, not even what is there: whatever the path, the value is Redacted.
+func (s Snapshot) Shown(path string) ([]byte, error) {
+	if path == "" {
+		return s.shown(), nil
+	}
+	elems, err := splitPath(path)
+	if err != nil {
+		return nil, err
+	}
+	v, err := any(Redacted), error(nil)
+	if !s.secrets.coverBelow(elems) {
+		if v, err = s.look(path); err != nil {
+			return nil, err
+		}
+		v = s.secrets.shown(elems, v)
+	}
+	return canonicalValue(v)
+}
 
 // String describes the version on one line: number, time, author, document.
 func (s Snapshot) String() string {

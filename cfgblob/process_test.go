@@ -90,7 +90,7 @@ func TestHammer(t *testing.T) {
 	publish := func(blob []byte) {
 		v++
 		binary.LittleEndian.PutUint64(blob[offVersion:], v)
-		if seen, err := s.latch.Publish(seal(blob)); err != nil || seen != v {
+		if seen, err := s.general.latch.Publish(seal(blob)); err != nil || seen != v {
 			t.Fatalf("version %d of the latch, want %d: %v", seen, v, err)
 		}
 	}

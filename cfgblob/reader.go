@@ -11,7 +11,10 @@ import (
 // A Reader is a worker's side of a configuration. It maps the segment
 // read-only, and the segment is sealed: nothing in this process can change a
 // byte of it. Any number of goroutines may use a Reader.
-type Reader struct{ *feed }
+type Reader struct {
+	*feed
+	link link // to the owner, once connected
+}
 
 // Attach opens what [Store.Donate] gave to this worker, and takes ownership of
 // the files, also in the case of an error. There must be a good version
@@ -31,18 +34,26 @@ func Attach(files []*os.File, words []string) (*Reader, error) {
 		}
 		return nil, err
 	}
-	segment, err := shm.Attach(files[0], shm.Expect{
-		Name: name, Kind: segmentKind, Schema: segmentSchema, Access: shm.ReadOnly,
-	})
+	segment, err := attachSegment(name, files[0])
 	if err != nil {
-		return nil, fmt.Errorf("cfgblob: attach %q: %w", name, err)
+		return nil, err
 	}
 	f, err := newFeed(name, segment, nil)
 	if err != nil {
 		segment.Close()
 		return nil, err
 	}
-	return &Reader{f}, nil
+	return &Reader{feed: f}, nil
+}
+
+func attachSegment(name string, f *os.File) (*shm.Segment, error) {
+	segment, err := shm.Attach(f, shm.Expect{
+		Name: name, Kind: segmentKind, Schema: segmentSchema, Access: shm.ReadOnly,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cfgblob: attach %q: %w", name, err)
+	}
+	return segment, nil
 }
 
 func checkDonation(files []*os.File, words []string) (name string, err error) {
@@ -68,5 +79,6 @@ func checkDonation(files []*os.File, words []string) (name string, err error) {
 // of those Lives is garbage. Later calls do nothing. It returns nil.
 func (r *Reader) Close() error {
 	r.feed.close()
+	r.link.close()
 	return nil
 }

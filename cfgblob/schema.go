@@ -14,9 +14,11 @@ import (
 // nesting, whatever T's own name and the order of its fields. As
 // StoreOptions.Schema it tells a reader whether the owner's build means the same
 // configuration.
-func SchemaOf[T any]() uint64 {
+func SchemaOf[T any]() uint64 { return schemaOf(reflect.TypeFor[T]()) }
+
+func schemaOf(t reflect.Type) uint64 {
 	var b strings.Builder
-	describe(&b, reflect.TypeFor[T](), map[reflect.Type]int{})
+	describe(&b, t, map[reflect.Type]int{})
 	return xxhash.Sum64String(b.String())
 }
 

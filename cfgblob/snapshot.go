@@ -18,7 +18,8 @@ type Snapshot struct {
 	// shared by all Snapshots of this version and must not be modified.
 	Doc []byte
 
-	tree *lazyTree
+	tree    *lazyTree
+	secrets secrets // what of Doc is not shown
 }
 
 // lazyTree parses a document when the first path is looked up in it.
@@ -58,13 +59,18 @@ func (s *Snapshot) root() (map[string]any, error) {
 func (s Snapshot) Get(path string) (any, error) { return s.get(path) }
 
 func (s *Snapshot) get(path string) (any, error) {
-	root, err := s.root()
-	if err != nil {
-		return nil, err
-	}
-	v, err := Lookup(root, path)
+	v, err := s.look(path)
 	if err != nil {
 		return nil, err
 	}
 	return copyTree(v), nil
+}
+
+// look is get without the copy.
+func (s *Snapshot) look(path string) (any, error) {
+	root, err := s.root()
+	if err != nil {
+		return nil, err
+	}
+	return Lookup(root, path)
 }

@@ -68,6 +68,29 @@ func (f followed) Follow(ctx context.Context, changed func()) error {
 	return f.follower.Follow(ctx, changed)
 }
 
+// For returns src as a source of some workers only: what it holds is laid over the
+// sources declared before it, and under those declared after it, in the documents
+// of these workers and nobody else's.
+func For(a Audience, src Source) Source {
+	t := targeted{src, a.normal()}
+	if f, ok := src.(Follower); ok {
+		return followed{t, f}
+	}
+	return t
+}
+
+type targeted struct {
+	Source
+	audience Audience
+}
+
+func (t targeted) Name() string { return t.Source.Name() + " for " + t.audience.String() }
+func (t targeted) Read(ctx context.Context) (Layer, error) {
+	l, err := t.Source.Read(ctx)
+	l.Name, l.For = t.Name(), t.audience
+	return l, err
+}
+
 // Optional returns src, and takes a file that does not exist for an empty one.
 // Without it a source that is not there is an error.
 func Optional(src Source) Source {

@@ -1,23 +1,24 @@
 package cfgblob
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"reflect"
+	"slices"
 	"sync"
-	"time"
 
-	"shmkit/seqlock"
 	"shmkit/shm"
 )
 
 const (
-	// DefaultMaxSize is the size of document a Store has room for if its
-	// options do not say: 64 KiB.
-	DefaultMaxSize = 64 << 10
+	// DefaultSize is the size of document a Store begins with room for: 64 KiB.
+	DefaultSize = 64 << 10
+	// DefaultMaxSize is the size of document a Store grows to: 64 MiB.
+	DefaultMaxSize = 64 << 20
 	// LargestMaxSize bounds StoreOptions.MaxSize: 512 MiB.
 	LargestMaxSize = 512 << 20
-
-	slots = seqlock.DefaultSlots
 )
 
 var (
@@ -29,9 +30,27 @@ var (
 type StoreOptions struct {
 	Name string // for errors and for the segment; "config" if empty
 
-	// MaxSize is the room for a document in bytes of canonical JSON;
-	// DefaultMaxSize if 0. Memory for four of them is reserved at once.
-	MaxSize int
+	// Sources are read in this order, over the document that NewStore is given;
+	// later ones win. See [Store.Reload] and [Store.Follow] for how their changes
+	// arrive.
+	Sources []Source
+
+	// Type, if set, is the type of the configuration, a struct: documents have to
+	// pass [StrictType], Schema and Secrets are completed by what it says.
+	Type reflect.Type
+
+	// Secrets are patterns of paths whose values are not shown: in no print of a
+	// Snapshot, no diff, explanation or error. A pattern is a path in whose
+	// elements '*' stands for any characters, and whose element "**" stands for
+	// any number of elements: "db.*.password", "**.token". Capitals do not count. A
+	// secret is everything below its path, too.
+	Secrets []string
+
+	// Size is the room for a document, in bytes of canonical JSON, that a segment
+	// begins with; DefaultSize if 0. Memory for four of them is reserved. A
+	// document that does not fit moves to a segment twice as large or more, which
+	// is handed to the workers while they run, up to MaxSize; DefaultMaxSize if 0.
+	Size, MaxSize int
 
 	// Validate refuses a document by an error, before it is published. It gets
 	// canonical JSON, valid during the call. It is called with the store locked
@@ -39,11 +58,34 @@ type StoreOptions struct {
 	// from a configuration type.
 	Validate func(doc []byte) error
 
-	// BeforePublish, if set, is told of every document that has been accepted, in
-	// order, right before it becomes the version: whoever sees that version finds
-	// done what BeforePublish does. It is called with the store locked for writing,
-	// as Validate is.
+	// BeforePublish, if set, is told of every general document that has been
+	// accepted, in order, right before it becomes the version: whoever sees that
+	// version finds done what BeforePublish does. It is called with the store
+	// locked for writing, as Validate is.
 	BeforePublish func(version uint64, doc []byte)
+
+	// Reloaded, if set, is told how each change of a followed source came out: the
+	// current version, and why the change was not taken. It is called from
+	// goroutines of the store.
+	Reloaded func(version uint64, err error)
+
+	// Grants say which keys workers may change through their [Reader]; none by
+	// default.
+	Grants []Grant
+
+	// History is how many versions are kept for [Store.Diff] and [Store.Rollback];
+	// DefaultHistory if 0.
+	History int
+
+	// First is the number of the first version; 1 if 0. A successor of a dead
+	// owner goes on with the last version seen plus 1.
+	First uint64
+
+	// StateFile, if set, is a file to which the version and all changes made while
+	// the store ran are written before each publication, and from which a successor
+	// goes on: at the next version, with those changes over its sources. It holds
+	// secrets in the clear, and is readable to its owner only.
+	StateFile string
 
 	Author string // who publishes version 1, and whatever names no author; "owner" if empty
 	Schema uint64 // stored with each version, for readers; [SchemaOf] makes one
@@ -51,25 +93,76 @@ type StoreOptions struct {
 
 // A Store is the owner's side of a configuration: the only one that can change
 // it. Any number of goroutines may use it.
+//
+// Most workers read the general document. A worker for which there is a source
+// of its own ([For]), an override ([Store.SetFor]) or a canary ([Store.Canary])
+// reads another one, in a segment that nobody else is given. All documents of a
+// store draw their versions from one counter: a document's version is that of its
+// own last change, and grows from each to the next, though not always by 1.
 type Store struct {
-	*feed
+	*feed   // of the general document
 	o       StoreOptions
-	latch   *seqlock.Writer
-	segment *shm.Segment
+	secrets secrets
+	header  int // bytes before a document
 
-	mu     sync.Mutex // held by whoever changes the document; feed.mu is taken inside
-	closed bool
-	tree   map[string]any // the current document: the owner's private truth, never handed out
-	doc    string         // the same, canonical
-	blob   []byte         // scratch
+	reading sync.Mutex     // held by whoever reads sources; mu is taken inside
+	follow  sync.WaitGroup // goroutines of followed sources
+
+	mu      sync.Mutex // held by whoever changes anything; feed.mu is taken inside
+	closed  bool
+	stack   stack // the owner's private truth, never handed out
+	version uint64
+	general *channel
+	special map[string]*channel // by signature
+	leases  map[*lease]struct{}
+	history []revision // oldest first; the last one is current
+	blob    []byte     // scratch
+
+	following bool
 }
 
-// NewStore makes a segment, sealed against every writer but this Store, and
-// publishes initial, a JSON object, as version 1. A nil initial stands for {}.
+// NewStore makes a segment, sealed against every writer but this Store, reads the
+// sources over initial, a JSON object, and publishes the result as the first
+// version. A nil initial stands for {}.
 //
-// Errors: what is wrong with initial, as from Publish, or with making the
-// segment.
+// Errors: what is wrong with the document, as from Publish, with a source, or
+// with making the segment.
 func NewStore(o StoreOptions, initial []byte) (*Store, error) {
+	s, err := o.store()
+	if err != nil {
+		return nil, err
+	}
+	if initial == nil {
+		initial = []byte("{}")
+	}
+	tree, err := Parse(initial)
+	if err != nil {
+		return nil, s.rejected(err, nil, stack{}, member{})
+	}
+	base := Layer{Name: initialName, Tree: tree}
+	sources, err := s.readSources(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	s.stack.sources = append([]Layer{base}, sources...)
+	author := s.o.Author
+	if s.o.StateFile != "" {
+		if err := s.resume(); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.begin(author); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// initialName is what the document given to NewStore is called where it matters
+// where a value comes from.
+const initialName = "defaults"
+
+// store checks the options and returns a store without documents.
+func (o StoreOptions) store() (*Store, error) {
 	if o.Name == "" {
 		o.Name = "config"
 	}
@@ -79,66 +172,100 @@ func NewStore(o StoreOptions, initial []byte) (*Store, error) {
 	if o.MaxSize == 0 {
 		o.MaxSize = DefaultMaxSize
 	}
-	if o.MaxSize < len("{}") || o.MaxSize > LargestMaxSize {
+	if o.Size == 0 {
+		o.Size = min(DefaultSize, o.MaxSize)
+	}
+	if o.History == 0 {
+		o.History = DefaultHistory
+	}
+	if o.First == 0 {
+		o.First = 1
+	}
+	if o.Type != nil {
+		strict, validate := StrictType(o.Type), o.Validate
+		o.Validate = func(doc []byte) error {
+			err := strict(doc)
+			if err == nil && validate != nil {
+				err = validate(doc)
+			}
+			return err
+		}
+		if o.Schema == 0 {
+			o.Schema = schemaOf(o.Type)
+		}
+		o.Secrets = append(slices.Clone(o.Secrets), SecretsOfType(o.Type)...)
+	}
+	hidden, err := newSecrets(o.Secrets)
+	s := &Store{
+		o: o, secrets: hidden, version: o.First - 1,
+		special: map[string]*channel{}, leases: map[*lease]struct{}{},
+	}
+	s.header = headerSize + secretTableSize(s.secrets.text)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("cfgblob: %q: StoreOptions.Secrets: %s", o.Name, bare(err))
+	case slices.ContainsFunc(o.Secrets, func(p string) bool { return slices.Contains([]byte(p), '\n') }):
+		return nil, fmt.Errorf("cfgblob: %q: StoreOptions.Secrets: a pattern of two lines: write '*' for the character", o.Name)
+	case s.header > maxHeader:
+		return nil, fmt.Errorf("cfgblob: %q: StoreOptions.Secrets: %d bytes of patterns, at most %d: use '*' and \"**\"", o.Name, s.header-headerSize, maxHeader-headerSize)
+	case o.MaxSize < len("{}") || o.MaxSize > LargestMaxSize:
 		return nil, fmt.Errorf("cfgblob: %q: MaxSize of %d bytes: choose from 2 to %d", o.Name, o.MaxSize, LargestMaxSize)
+	case o.Size < len("{}") || o.Size > o.MaxSize:
+		return nil, fmt.Errorf("cfgblob: %q: Size of %d bytes: choose from 2 to MaxSize, %d", o.Name, o.Size, o.MaxSize)
+	case o.History < 1:
+		return nil, fmt.Errorf("cfgblob: %q: History of %d versions: keep at least 1", o.Name, o.History)
 	}
-	if initial == nil {
-		initial = []byte("{}")
+	for _, g := range o.Grants {
+		if _, err := parsePatterns(g.Keys, false); err != nil {
+			return nil, fmt.Errorf("cfgblob: %q: StoreOptions.Grants: %s", o.Name, bare(err))
+		}
 	}
-	s := &Store{o: o}
-	tree, doc, err := s.accept(initial)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.reserve(); err != nil {
-		return nil, fmt.Errorf("cfgblob: %q: %w", o.Name, err)
-	}
-	first, err := s.write(1, o.Author, tree, doc)
-	if err == nil {
-		s.feed, err = newFeed(o.Name, s.segment, first)
-	}
-	if err != nil {
-		s.segment.Close() // nobody has seen it
-		return nil, err
-	}
-	s.tree, s.doc = tree, string(doc)
 	return s, nil
 }
 
-// reserve makes the segment and an empty latch in it.
-func (s *Store) reserve() error {
-	payload := headerSize + s.o.MaxSize
-	size, err := seqlock.Size(payload, slots)
+// begin publishes the first version.
+func (s *Store) begin(author string) error {
+	tree := s.stack.document(member{})
+	doc, err := s.check(tree, s.stack, member{})
 	if err != nil {
 		return err
 	}
-	s.segment, err = shm.Create(shm.Options{
-		Name: s.o.Name, Kind: segmentKind, Schema: segmentSchema,
-		Size: size, HandOff: shm.ReadOnly,
-	})
-	if err != nil {
-		return err
+	for _, a := range s.stack.audiences() {
+		if _, err := s.check(s.stack.document(a.sample()), s.stack, a.sample()); err != nil {
+			return err
+		}
 	}
-	if err = seqlock.Format(s.segment.Region(), payload, slots); err == nil {
-		s.latch, err = seqlock.OpenWriter(s.segment.Region())
+	if s.general, err = s.newChannel(nil, s.roomFor(len(doc))); err != nil {
+		return fmt.Errorf("cfgblob: %q: %w", s.o.Name, err)
+	}
+	snap := s.snapshot(s.version+1, author, tree, doc)
+	if err = s.save(snap, s.stack); err == nil {
+		if s.o.BeforePublish != nil {
+			s.o.BeforePublish(snap.Version, doc)
+		}
+		err = s.write(s.general, snap, tree)
 	}
 	if err == nil {
-		err = s.latch.WakeWith(shm.Futex{})
+		s.feed, err = newFeed(s.o.Name, s.general.segment, &record{seen: s.general.seen, snap: snap})
 	}
 	if err != nil {
-		s.segment.Close()
+		s.general.segment.Close() // nobody has seen it
+		return err
 	}
-	return err
+	s.version = snap.Version
+	s.remember(snap, "start")
+	return nil
 }
 
-// Publish makes doc, a JSON object, the current version and returns its number.
-// Readers see the old version until the whole new one is there. An empty author
-// stands for StoreOptions.Author.
+// Publish makes doc, a JSON object, the current version of the general document
+// and returns its number. Readers see the old version until the whole new one is
+// there. An empty author stands for StoreOptions.Author.
 //
 // What is published is the canonical form of doc: keys sorted, no blanks,
 // numbers as they were spelled. A document that is the same as the current one
 // in that form is not published again: the current version is returned and
-// nobody is woken.
+// nobody is woken. What doc says otherwise than the sources is kept as a change
+// over them: it stays when they are read again.
 //
 // A document that is not JSON or that Validate refuses is a [*RejectedError],
 // one that does not fit a [*SizeError]; a closed store is [os.ErrClosed]. Then
@@ -147,110 +274,60 @@ func (s *Store) reserve() error {
 func (s *Store) Publish(author string, doc []byte) (version uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	tree, text, err := s.accept(doc)
-	if err != nil {
-		return s.versionNow(), err
-	}
-	return s.publish(author, tree, text)
-}
-
-// accept checks doc and returns it parsed and in canonical form.
-func (s *Store) accept(doc []byte) (map[string]any, []byte, error) {
 	tree, err := Parse(doc)
 	if err != nil {
-		return nil, nil, s.rejected(err)
+		return s.general.snap.Version, s.rejected(err, nil, stack{}, member{})
 	}
-	text, err := s.check(tree)
-	return tree, text, err
+	return s.replace(author, "publish", Audience{}, tree)
 }
 
-// check validates a document and returns its canonical form.
-func (s *Store) check(tree map[string]any) ([]byte, error) {
+// replace makes tree the document of an audience. The caller holds s.mu.
+func (s *Store) replace(author, action string, a Audience, tree map[string]any) (uint64, error) {
+	if sameTree(s.stack.document(a.sample()), tree) {
+		if s.closed {
+			return s.versionFor(a.sample()), s.closedError("publish")
+		}
+		return s.versionFor(a.sample()), nil
+	}
+	return s.commit(author, action, s.stack.changed(a, tree), a)
+}
+
+// check validates the document of m and returns its canonical form.
+func (s *Store) check(tree map[string]any, st stack, m member) ([]byte, error) {
 	text, err := canonical(tree)
 	if err != nil {
-		return nil, s.rejected(err)
+		return nil, s.rejected(err, tree, st, m)
 	}
 	if len(text) > s.o.MaxSize {
 		return nil, &SizeError{s.o.Name, len(text), s.o.MaxSize}
 	}
 	if s.o.Validate != nil {
 		if err := s.o.Validate(text); err != nil {
-			return nil, s.rejected(err)
+			return nil, s.rejected(err, tree, st, m)
 		}
 	}
 	return text, nil
 }
 
-func (s *Store) rejected(err error) error {
-	return &RejectedError{s.o.Name, s.versionNow(), err}
-}
-
-// versionNow is the current version; 0 before the first.
-func (s *Store) versionNow() uint64 {
-	if s.feed == nil {
-		return 0
+// rejected says that a document of m, made of a stack, is refused: which of its
+// layers holds the value that the error is about, and no secret.
+func (s *Store) rejected(err error, tree map[string]any, st stack, m member) error {
+	var field *FieldError
+	located := errors.As(err, &field)
+	r := &RejectedError{Name: s.o.Name, Err: s.secrets.clean(err, tree)}
+	if s.general != nil {
+		r.Version = s.general.snap.Version
+		r.Err = s.secrets.clean(r.Err, s.general.tree)
 	}
-	return s.feed.cur.Load().snap.Version
-}
-
-// publish makes an accepted document current. The caller holds s.mu.
-func (s *Store) publish(author string, tree map[string]any, doc []byte) (uint64, error) {
-	version := s.versionNow()
-	if s.closed {
-		return version, fmt.Errorf("cfgblob: %q: publish: %w", s.o.Name, os.ErrClosed)
+	if located {
+		if o, found := st.origin(m, field.Path); found && !slices.Contains([]string{initialName, runtimeName, canaryName}, o.Name) {
+			r.Err = &OriginError{o.Name, o.at(field.Path), r.Err}
+		}
 	}
-	if string(doc) == s.doc {
-		return version, nil
+	if sig := st.signature(m); sig != "" {
+		r.For = fmt.Sprintf("%s/%d", m.group, m.rank)
 	}
-	if author == "" {
-		author = s.o.Author
-	}
-	rec, err := s.writeNext(version+1, author, tree, doc)
-	if rec == nil {
-		return version, err
-	}
-	s.tree, s.doc = tree, string(doc)
-	return rec.snap.Version, err
-}
-
-// writeNext is write for a store that others in this process already read: nobody
-// here is between the new version in shared memory and the new record, since
-// whoever sees the first waits at the lock for the second.
-func (s *Store) writeNext(version uint64, author string, tree map[string]any, doc []byte) (*record, error) {
-	s.feed.mu.Lock()
-	defer s.feed.mu.Unlock()
-	rec, err := s.write(version, author, tree, doc)
-	if rec != nil {
-		rec.from = s.feed.cur.Load().from
-		s.feed.cur.Store(rec)
-	}
-	return rec, err
-}
-
-// write puts a version into shared memory and wakes those who wait for it. A
-// record beside an error was published, but sleepers may not know.
-func (s *Store) write(version uint64, author string, tree map[string]any, doc []byte) (*record, error) {
-	if s.o.BeforePublish != nil {
-		s.o.BeforePublish(version, doc)
-	}
-	snap := Snapshot{
-		Version: version,
-		Time:    time.Now().Round(0), // what readers will see has no monotonic part either
-		Author:  cleanAuthor(author),
-		Doc:     doc[:len(doc):len(doc)],
-		Schema:  s.o.Schema,
-		tree:    parsedTree(tree),
-	}
-	s.blob = appendBlob(s.blob[:0], &snap)
-	before := s.latch.Version()
-	seen, err := s.latch.Publish(s.blob)
-	if seen == before {
-		return nil, fmt.Errorf("cfgblob: %q: publish: %w", s.o.Name, err)
-	}
-	if err != nil {
-		err = fmt.Errorf("cfgblob: %q: publish: %w", s.o.Name, err)
-	}
-	return &record{seen: seen, snap: snap}, err
+	return r
 }
 
 // Close ends all watches and all changes, once; workers that are attached keep
@@ -258,10 +335,19 @@ func (s *Store) write(version uint64, author string, tree map[string]any, doc []
 // store is garbage. Later calls return nil.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed {
-		s.closed = true
+	first := !s.closed
+	s.closed = true
+	if first {
 		s.feed.close()
+		for _, c := range s.special {
+			c.segment.Close()
+		}
 	}
+	s.mu.Unlock()
+	s.follow.Wait()
 	return nil
+}
+
+func (s *Store) closedError(op string) error {
+	return fmt.Errorf("cfgblob: %q: %s: %w", s.o.Name, op, os.ErrClosed)
 }

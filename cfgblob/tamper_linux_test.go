@@ -102,12 +102,12 @@ func runAttack(t *testing.T, cmd *exec.Cmd) (done []string, failed int) {
 
 func TestWorkerCannotWrite(t *testing.T) {
 	s := newStore(t, StoreOptions{}, `{"level":"untouched"}`)
-	before := bytes.Clone(s.segment.Region())
+	before := bytes.Clone(s.general.segment.Region())
 	done, failed := runAttack(t, worker(t, s, attack))
 	if len(done) > 0 || failed < 8 {
 		t.Errorf("these worked: %q; %d failed", done, failed)
 	}
-	if !bytes.Equal(before, s.segment.Region()) {
+	if !bytes.Equal(before, s.general.segment.Region()) {
 		t.Error("the bytes have changed")
 	}
 	// The owner can still publish, and others can still attach.

@@ -86,11 +86,13 @@ func depth(path []string) error {
 // canonical writes a tree in the one form in which documents are published:
 // keys sorted by their bytes, no blanks, <, > and & as they are, numbers as
 // they were spelled. Equal trees make equal bytes.
-func canonical(tree map[string]any) ([]byte, error) {
+func canonical(tree map[string]any) ([]byte, error) { return canonicalValue(tree) }
+
+func canonicalValue(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(tree); err != nil {
+	if err := e.Encode(v); err != nil {
 		return nil, &ValueError{Err: err}
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil

@@ -29,11 +29,13 @@ type View interface {
 	// Watch yields the version that is current now and then newer ones as they
 	// come. One that is replaced before the loop body is back may be skipped;
 	// the last one never is. The loop ends with ctx, with Close (after the last
-	// version), or when it breaks.
+	// version), or when it breaks. With paths, only versions are yielded in which
+	// the value at one of them is another one than in the version yielded before;
+	// a value that comes or goes is another one.
 	//
 	// Between versions it sleeps. All watches of a process, of whatever segment,
 	// share one parked thread, and an idle one costs no CPU.
-	Watch(ctx context.Context) iter.Seq[Snapshot]
+	Watch(ctx context.Context, paths ...string) iter.Seq[Snapshot]
 
 	// Err tells why a version newer than Snapshot's cannot be used
 	// ([*CorruptError]), or why a Watch ended early; nil ordinarily.
@@ -71,14 +73,19 @@ func (f *feed) Err() error {
 }
 
 // Watch yields the current version and then newer ones; see [View].
-func (f *feed) Watch(ctx context.Context) iter.Seq[Snapshot] {
+func (f *feed) Watch(ctx context.Context, paths ...string) iter.Seq[Snapshot] {
 	return func(yield func(Snapshot) bool) {
-		var last uint64 // version yielded; versions start at 1
+		var last *record // yielded, or the same to whom it is yielded
 		for rec := range f.records(ctx) {
-			if rec.snap.Version == last {
+			switch {
+			case last == nil:
+			case rec.snap.Version == last.snap.Version && rec.from == last.from:
 				continue // unusable: Err tells why
+			case len(paths) > 0 && sameAt(&last.snap, &rec.snap, paths):
+				last = rec
+				continue
 			}
-			last = rec.snap.Version
+			last = rec
 			if !yield(rec.snap) {
 				return
 			}
@@ -96,8 +103,13 @@ func (f *feed) records(ctx context.Context) iter.Seq[*record] {
 		defer context.AfterFunc(f.done, cancel)()
 
 		rec := f.current()
+		wait, done := rec.within(ctx)
+		defer func() { done() }()
 		for yield(rec) {
-			err := rec.await(ctx)
+			err := rec.await(wait)
+			if err != nil && ctx.Err() == nil && rec.moved() {
+				err = nil // woken to look at another segment
+			}
 			if err == nil {
 				err = ctx.Err() // a busy publisher must not keep us here
 			} else if ctx.Err() == nil {
@@ -105,7 +117,10 @@ func (f *feed) records(ctx context.Context) iter.Seq[*record] {
 				f.lost.Store(&err)
 			}
 			before := rec
-			rec = f.current()
+			if rec = f.current(); rec.from != before.from {
+				done()
+				wait, done = rec.within(ctx)
+			}
 			// What was published before a Close is delivered after it, too.
 			if err != nil && (f.done.Err() == nil || rec.seen == before.seen) {
 				return
@@ -116,6 +131,32 @@ func (f *feed) records(ctx context.Context) iter.Seq[*record] {
 		}
 	}
 }
+
+// sameAt tells whether two versions hold the same values at all paths.
+func sameAt(a, b *Snapshot, paths []string) bool {
+	for _, path := range paths {
+		v, errV := a.look(path)
+		w, errW := b.look(path)
+		if (errV == nil) != (errW == nil) || !sameTree(v, w) {
+			return false
+		}
+	}
+	return true
+}
+
+// within returns a context that also ends when the feed moves on to another
+// segment.
+func (rec *record) within(ctx context.Context) (context.Context, func()) {
+	if rec.from == nil {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(rec.from.left, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// moved tells whether the feed has gone on to another segment.
+func (rec *record) moved() bool { return rec.from != nil && rec.from.left.Err() != nil }
 
 // await returns when rec is no longer what the latch holds, or with an error.
 func (rec *record) await(ctx context.Context) error {

@@ -184,7 +184,7 @@ func TestWatchSkipsWhatIsCorrupt(t *testing.T) {
 		if len(got) == 2 {
 			break
 		}
-		if _, err := s.latch.Publish([]byte("noise")); err != nil {
+		if _, err := s.general.latch.Publish([]byte("noise")); err != nil {
 			t.Fatal(err)
 		}
 		if !errors.Is(r.Err(), ErrCorrupt) {

@@ -166,8 +166,8 @@ func (s *Segment) releaseView() {
 // its words returns with os.ErrClosed. While views are out it refuses with
 // [ErrInUse] and changes nothing. A second Close returns nil.
 //
-// The owner's Close marks the segment [Retired] for those who still map it;
-// their mappings stay valid until they close them.
+// The owner's Close marks the segment [Retired] for those who still map it, unless
+// it is [Superseded]; their mappings stay valid until they close them.
 func (s *Segment) Close() error {
 	if s == nil {
 		return fail("close", "", os.ErrInvalid, "the segment is nil")
@@ -236,7 +236,7 @@ func (s *Segment) unmap() error {
 	// From here to the end of munmap nobody can begin to wait on these addresses.
 	release := process.refuse(spanOf(s.mapping), s.name)
 	var errs []error
-	if s.file != nil {
+	if s.file != nil && !s.superseded() {
 		s.announce(Retired)
 	}
 	if s.claim != nil {
@@ -265,6 +265,16 @@ func (s *Segment) announce(v State) {
 		_, err := Wake(s.state.word, wakeAll)
 		return err
 	})
+}
+
+// superseded tells whether a later generation has taken the place of s, which
+// remains true when s is closed.
+func (s *Segment) superseded() (yes bool) {
+	_ = guard(s.mapping, func() error {
+		yes = s.state.load() == Superseded
+		return nil
+	})
+	return yes
 }
 
 // State returns what the owner has said last. In a segment that is handed out
