@@ -34,6 +34,10 @@ type JoinOptions struct {
 	// if no node of the run lives on this machine. The process ends when the last
 	// rank has left. Default: a run that has no node cannot be joined.
 	Node string
+
+	// StopSignals end [Worker.Context] as SIGTERM and SIGINT do: those by which the
+	// batch system warns (srun --signal), say.
+	StopSignals []os.Signal
 }
 
 const (
@@ -74,7 +78,7 @@ func Attach(ctx context.Context) (*Worker, error) {
 // own workers. Call [Worker.Close] before the end: it returns when what was logged
 // is taken, and, for the last rank, when the node's process has ended.
 func Join(ctx context.Context, o JoinOptions) (*Worker, error) {
-	how := spawn.JoinOptions{Run: o.Run, Dir: o.Dir, Group: o.Group, Rank: o.Rank, Size: o.Size}
+	how := spawn.JoinOptions{Run: o.Run, Dir: o.Dir, Group: o.Group, Rank: o.Rank, Size: o.Size, StopSignals: o.StopSignals}
 	batch, inBatch := spawn.BatchRank()
 	if how.Run == "" && inBatch {
 		how.Run = batch.Job

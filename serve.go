@@ -87,7 +87,7 @@ func startNode(ctx context.Context, node, run, dir string, ranks int) error {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = os.Args[:1]
 	cmd.Env = append(os.Environ(), envNode+"="+node, envNodeRun+"="+run, envNodeDir+"="+dir, envNodeRanks+"="+strconv.Itoa(ranks))
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{w}
 	detach(cmd)
 	err = startWide(cmd)

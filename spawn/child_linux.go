@@ -37,6 +37,7 @@ type Child struct {
 	gone      chan struct{} // closed when the server has hung up
 	exiting   bool          // the server said so; set before gone is closed
 	server    int           // the server's pid, of a guest
+	stopOn    []os.Signal   // beside SIGTERM and SIGINT
 	ctl       *control      // neverCloseThisSocket: its end is this process's
 	resources []*childResource
 	ctx       context.Context
@@ -277,7 +278,7 @@ func (r *childResource) take(m message) {
 func (c *Child) Context() context.Context {
 	c.signals.Do(func() {
 		ch := make(chan os.Signal, 1)
-		signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT)
+		signal.Notify(ch, append([]os.Signal{syscall.SIGTERM, syscall.SIGINT}, c.stopOn...)...)
 		go func() {
 			sig := <-ch
 			signal.Stop(ch) // back to the default, unless somebody else listens

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 )
 
 // A process that the server did not start joins a run through the socket "join"
@@ -53,6 +54,10 @@ type JoinOptions struct {
 	Group string // default: [GuestGroup]; not the name of a group that the server started
 	Rank  int    // 0 … Size−1, free; or AnyRank
 	Size  int    // default, and at least: Rank+1
+
+	// StopSignals end [Child.Context] as SIGTERM does: those by which a batch
+	// system warns before the time is over, say.
+	StopSignals []os.Signal
 }
 
 // JoinError says why a run could not be joined.

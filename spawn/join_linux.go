@@ -100,7 +100,7 @@ func joinOver(conn *net.UnixConn, o JoinOptions) (_ *Child, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Child{Run: in.Run, Group: in.Group, Rank: in.Rank, Size: in.Size, guest: true, pulse: new(pulse), gone: make(chan struct{})}
+	c := &Child{Run: in.Run, Group: in.Group, Rank: in.Rank, Size: in.Size, guest: true, pulse: new(pulse), gone: make(chan struct{}), stopOn: o.StopSignals}
 	files, err := receiveFiles(conn, pl.nfiles())
 	if err == nil {
 		c.ctl, err = controlOver(conn)

@@ -2,8 +2,12 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"shmkit/cfgblob"
 	"shmkit/spawn"
@@ -50,4 +54,35 @@ func (f *assignmentsFlag) Set(s string) error {
 	}
 	*f = append(*f, s)
 	return nil
+}
+
+// signalsFlag collects the signals of --stop-signal.
+type signalsFlag []syscall.Signal
+
+func (f *signalsFlag) Type() string { return "SIGNAL" }
+func (f *signalsFlag) String() string {
+	var names []string
+	for _, s := range *f {
+		names = append(names, unix.SignalName(s))
+	}
+	return strings.Join(names, " ")
+}
+func (f *signalsFlag) Set(s string) error {
+	sig := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(s), "SIG"))
+	if n, err := strconv.Atoi(s); err == nil {
+		sig = syscall.Signal(n)
+	}
+	if sig <= 0 || sig > 64 || sig == syscall.SIGKILL || sig == syscall.SIGSTOP {
+		return fmt.Errorf("give the name of a signal that can be caught, as in USR1")
+	}
+	*f = append(*f, sig)
+	return nil
+}
+
+func (f signalsFlag) list() []os.Signal {
+	var all []os.Signal
+	for _, s := range f {
+		all = append(all, s)
+	}
+	return all
 }

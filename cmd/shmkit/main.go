@@ -14,8 +14,11 @@ package main
 import (
 	"context"
 	"os"
+
+	"shmkit"
 )
 
 func main() {
+	shmkit.Main() // this program may be a node that "shmkit rank" started
 	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
