@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -69,12 +70,19 @@ func (r *rsyslog) start(path string) {
 	cmd := exec.Command(path, "-n", "-f", r.dir+"/conf", "-i", r.dir+"/pid")
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	r.cmd = cmd
+	started, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread() // the signal comes when this thread ends
+		err := cmd.Start()
+		if started <- err; err == nil {
+			cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		r.t.Fatal(err)
 	}
-	r.cmd = cmd
-	ended := make(chan struct{})
-	go func() { cmd.Wait(); close(ended) }()
 	r.t.Cleanup(func() { cmd.Process.Kill(); <-ended })
 	for {
 		c, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", r.tcp))
@@ -214,7 +222,7 @@ func TestRsyslogRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newCollector(t, CollectorOptions{Sinks: []Sink{With(s, SinkOptions{Name: "syslog", Retry: time.Hour})}})
+	c := newCollector(t, CollectorOptions{Sinks: []Sink{With(s, SinkOptions{Name: "syslog"})}})
 	w, _ := onHeap(t, c, "g", 0)
 	l := slog.New(w.Handler(nil))
 	l.Info("before")

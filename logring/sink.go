@@ -3,6 +3,7 @@ package logring
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 )
 
@@ -83,7 +84,9 @@ type SinkOptions struct {
 	Stall time.Duration
 
 	// Retry is how long a batch is offered again when its write failed with
-	// [WriteError.Retry], default 10 s. Negative: never.
+	// [WriteError.Retry], default 10 s, for [SQL], [Syslog] and [Journald] as long
+	// as it takes: what their queue holds survives any outage of the service, and
+	// what does not fit into it is dropped and counted. Negative: never.
 	Retry time.Duration
 }
 
@@ -116,6 +119,9 @@ func (s optionSink) Reopen() {
 	}
 }
 
+// A patient sink writes to a service that may be away for a while.
+type patient interface{ patient() }
+
 const (
 	defaultQueue = 16 << 20
 	defaultStall = 10 * time.Second
@@ -144,6 +150,9 @@ func resolveSink(s Sink) (Sink, SinkOptions) {
 	}
 	if o.Stall == 0 {
 		o.Stall = defaultStall
+	}
+	if _, ok := s.(patient); ok && o.Retry == 0 {
+		o.Retry = math.MaxInt64
 	}
 	if o.Retry == 0 {
 		o.Retry = defaultRetry

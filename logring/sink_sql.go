@@ -1,6 +1,7 @@
 package logring
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -25,11 +26,16 @@ import (
 //
 // Statements are written for SQLite and PostgreSQL ($1 parameters, quoted
 // names). NUL bytes and bytes that are not UTF-8, which databases refuse, are
-// stored as U+FFFD.
+// stored as U+FFFD; in attrs, too, so that PostgreSQL can take it as jsonb.
 //
-// A batch that fails before its commit is rolled back and offered again. After
-// an error of the commit itself nobody knows whether the batch is there; it
-// is counted as dropped, so a row is never inserted twice. SQL does not close db.
+// A batch that fails before its commit is rolled back and offered again. When the
+// commit itself fails, PostgreSQL is asked what came of it once it answers
+// again, and SQLite has rolled back; with another database nobody knows, and the
+// batch is counted as dropped: a row is never inserted twice.
+//
+// While the database is away, records wait in the queue of the sink, at most
+// [SinkOptions.Queue] bytes; what comes when it is full is dropped and counted.
+// SQL does not close db.
 func SQL(db *sql.DB, table string) (Sink, error) {
 	if db == nil {
 		return nil, errors.New("logring: SQL sink: the database is nil")
@@ -40,12 +46,15 @@ func SQL(db *sql.DB, table string) (Sink, error) {
 	quoted := `"` + strings.ReplaceAll(table, ".", `"."`) + `"`
 	s := &sqlSink{db: db, table: table, rows: 32}
 	if strings.Contains(strings.ToLower(fmt.Sprintf("%T", db.Driver())), "sqlite") {
-		s.rows = 1 // no round trip to save, and Go's SQLite drivers bind in O(n²)
+		s.sqlite, s.rows = true, 1 // no round trip to save, and Go's SQLite drivers bind in O(n²)
 	}
 	if _, err := db.Exec(`CREATE TABLE IF NOT EXISTS ` + quoted + ` ("time" TEXT, "level" TEXT, "msg" TEXT, "group" TEXT, "worker" INTEGER, "pid" INTEGER, "stream" TEXT, "attrs" TEXT)`); err != nil {
 		return nil, fmt.Errorf("logring: SQL sink: create table %s: %w", table, err)
 	}
 	s.one, s.many = insertInto(quoted, 1), insertInto(quoted, s.rows)
+	if !s.sqlite {
+		s.asks = s.hasTxidStatus()
+	}
 	return s, nil
 }
 
@@ -75,6 +84,9 @@ type sqlSink struct {
 	db        *sql.DB
 	table     string
 	rows      int // rows a statement inserts
+	sqlite    bool
+	asks      bool    // the database knows what came of a transaction
+	unsure    *unsure // a commit that was not answered
 	one, many string
 	args      []any
 	buf       []byte
@@ -83,6 +95,7 @@ type sqlSink struct {
 func (s *sqlSink) String() string { return "sql:" + s.table }
 func (s *sqlSink) Sync() error    { return nil } // a commit is as durable as the database makes it
 func (s *sqlSink) Close() error   { return nil }
+func (s *sqlSink) patient()       {}
 
 // sqlTimeout bounds one batch, so that a database that answers nothing is an
 // error and not a hung sink.
@@ -91,16 +104,32 @@ const sqlTimeout = time.Minute
 func (s *sqlSink) Write(batch []Record) error {
 	ctx, cancel := context.WithTimeout(context.Background(), sqlTimeout)
 	defer cancel()
+	if done, err := s.settle(ctx, batch); done || err != nil {
+		return err
+	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return s.failed(err, true)
 	}
-	if err := s.insert(ctx, tx, batch); err != nil {
+	var id int64
+	if s.asks {
+		err = tx.QueryRowContext(ctx, `SELECT txid_current()`).Scan(&id)
+	}
+	if err == nil {
+		err = s.insert(ctx, tx, batch)
+	}
+	if err != nil {
 		tx.Rollback()
 		return s.failed(err, true)
 	}
 	if err := tx.Commit(); err != nil {
-		return s.failed(err, false)
+		switch {
+		case s.sqlite:
+			s.db.ExecContext(ctx, `ROLLBACK`) // if it has not done so itself
+		case s.asks:
+			s.unsure = &unsure{id, fingerprint(batch)}
+		}
+		return s.failed(err, s.sqlite || s.asks)
 	}
 	return nil
 }
@@ -167,8 +196,23 @@ func (s *sqlSink) attrs(r *Record) string {
 	if b[len(b)-1] == ',' {
 		b = b[:len(b)-1]
 	}
-	s.buf = append(b, '}')
+	s.buf = withoutNUL(append(b, '}'))
 	return string(s.buf)
+}
+
+// withoutNUL puts U+FFFD for the escape of NUL in JSON text, in place: PostgreSQL's
+// jsonb has no such character.
+func withoutNUL(b []byte) []byte {
+	for i := bytes.IndexByte(b, '\\'); i >= 0 && i < len(b); i++ {
+		if b[i] != '\\' {
+			continue
+		}
+		if bytes.HasPrefix(b[i:], []byte(`\u0000`)) {
+			copy(b[i:], `\ufffd`)
+		}
+		i++ // what is escaped
+	}
+	return b
 }
 
 // sqlText returns a copy of s that every database takes.

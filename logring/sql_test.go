@@ -114,7 +114,7 @@ func TestSQL(t *testing.T) {
 		l := slog.New(w.Handler(nil))
 		const n = 1000
 		for i := range n {
-			l.Warn("it's '); DROP TABLE logs; --", "i", i, "nul", "a\x00b", "msg", "mine")
+			l.Warn("it's '); DROP TABLE logs; --", "i", i, "nul", "a\x00b", "esc", `\u0000`, "msg", "mine")
 		}
 		c.Line("count", 3, 77, "stderr", []byte("bad \xff\x00 bytes"), false)
 		flushAll(t, c)
@@ -143,6 +143,7 @@ func TestSQL(t *testing.T) {
 			var attrs struct {
 				I   int
 				Nul string
+				Esc string
 				Msg string `json:"attr.msg"`
 			}
 			if err := json.Unmarshal([]byte(row[7].(string)), &attrs); err != nil {
@@ -151,7 +152,7 @@ func TestSQL(t *testing.T) {
 			if _, err := time.Parse("2006-01-02T15:04:05.000000000Z", row[0].(string)); err != nil {
 				t.Error(err)
 			}
-			if attrs.I != next || attrs.Nul != "a\x00b" || attrs.Msg != "mine" || row[1] != "WARN" || row[3] != "count" || row[4] != int64(3) {
+			if attrs.I != next || attrs.Nul != "a\ufffdb" || attrs.Msg != "mine" || attrs.Esc != `\u0000` || row[1] != "WARN" || row[3] != "count" || row[4] != int64(3) {
 				t.Fatalf("%s: row %d: %v", like, next, row)
 			}
 			next++
