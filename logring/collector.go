@@ -85,8 +85,7 @@ type Collector struct {
 	clock tickClock
 	wall  int64
 
-	nodeLevel atomic.Int64 // stored under mu, loaded by any logging goroutine of the node
-	local     local
+	local local
 
 	mu      sync.Mutex
 	tallies map[who]*tally

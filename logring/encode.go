@@ -38,21 +38,25 @@ var encoders = sync.Pool{New: func() any { return &encoder{buf: make([]byte, 0, 
 // newEncoder starts a record of at most max bytes.
 func newEncoder(t time.Time, level slog.Level, msg string, max int) *encoder {
 	e := encoders.Get().(*encoder)
-	e.msg = msg
 	// A long message gets what the attributes leave, and at least a quarter.
-	e.limit = max - min(len(msg), max/4)
-	e.cut, e.depth, e.items, e.flags = 0, 0, 0, 0
-	var ns int64
+	*e = encoder{buf: e.buf[:0], limit: max - min(len(msg), max/4), msg: msg}
+	e.header(t, level)
+	return e
+}
+
+// header begins the record; finish fills in the rest of it.
+func (e *encoder) header(t time.Time, level slog.Level) {
+	var key, ns int64
 	if t.IsZero() {
 		e.flags = flagNoTime
+		key = monotonic()
 	} else {
-		ns = wireNanos(t)
+		key, ns = monotonicOf(t), wireNanos(t)
 	}
-	b := le.AppendUint64(e.buf[:0], uint64(monotonicOf(t)))
+	b := le.AppendUint64(e.buf, uint64(key))
 	b = le.AppendUint64(b, uint64(ns))
-	b = le.AppendUint32(b, uint32(wireLevel(level)))
-	e.buf = append(b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-	return e
+	b = le.AppendUint64(b, uint64(uint32(wireLevel(level))))
+	e.buf = le.AppendUint64(b, 0)
 }
 
 // finish completes the record. The result is valid until free.

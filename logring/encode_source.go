@@ -5,9 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// source appends the position of a log call. It comes right after the header.
-func (e *encoder) source(pc uintptr) {
-	b := sourceOf(pc)
+// source appends the position of a log call, if there is one. It comes right after
+// the header.
+func (e *encoder) source(b []byte) {
+	if len(b) == 0 {
+		return
+	}
 	if len(b) > e.limit/4 {
 		e.skip(len(b))
 		return

@@ -245,7 +245,7 @@ func (e *event) times() (n int) {
 func (w *Writer) logPlain(e *event, args []slot) {
 	x := newEncoder(time.Now(), e.level, e.msg, w.shared.max)
 	if e.pc != 0 {
-		x.source(e.pc)
+		x.source(sourceOf(e.pc))
 	}
 	for i, a := range args {
 		switch k := e.kinds[i]; k {

@@ -39,8 +39,8 @@ const LoggerKey = "logger"
 // An outlet is where a handler's records go: a worker's ring, or the node's own
 // queue.
 type outlet interface {
-	// level returns the lowest level wanted now.
-	level() slog.Level
+	// gate tells the lowest level wanted now, the same gate at every call.
+	gate() *wanted
 	// maxRecord is the size of the largest record, the same at every call.
 	maxRecord() int
 	// emit takes one finished record. It copies.
@@ -59,24 +59,31 @@ type outlet interface {
 // a changed copy, whose attributes are encoded once.
 type handler struct {
 	out    outlet
+	worker *Writer // out, if that is one
+	gate   *wanted
 	source bool
-	local  slog.Leveler
+
+	special bool         // there is a level beside the gate's: one of the two
+	local   slog.Leveler // nil: none
+	named   *loggerLevel // that of the logger's name; nil: the gate's
 
 	filter   func(context.Context, slog.Record) bool // nil: none
 	throttle *Throttle                               // nil: none
 	logger   string                                  // the attribute LoggerKey of WithAttrs
-	named    *loggerLevel                            // its level; nil: that of the outlet
 
 	prefix []byte   // attributes of WithAttrs in wire form, their groups still open
 	cut    int      // bytes that did not fit into prefix
 	open   int      // groups open at the end of prefix
 	groups []string // opened by WithGroup since; written when a member follows
+	opened []byte   // the same in wire form, empty if that is too much
 }
 
 func newHandler(out outlet, o *HandlerOptions) *handler {
-	h := &handler{out: out}
+	h := &handler{out: out, gate: out.gate()}
+	h.worker, _ = out.(*Writer)
 	if o != nil {
 		h.source, h.local, h.filter = o.AddSource, o.Level, o.Filter
+		h.special = h.local != nil
 		if !o.Sample.off() || !o.Limit.off() {
 			h.throttle = newThrottle(out, o.Sample, o.Limit)
 		}
@@ -84,47 +91,69 @@ func newHandler(out outlet, o *HandlerOptions) *handler {
 	return h
 }
 
-// Enabled costs one atomic load and a comparison; two loads for a logger with a name.
+// Enabled costs one atomic load of the node's word and a comparison; two for a
+// logger with a name.
 func (h *handler) Enabled(_ context.Context, l slog.Level) bool {
-	if h.named != nil {
-		return l >= h.named.level() && (h.local == nil || l >= h.local.Level())
+	if h.special {
+		return h.enabledSpecial(l)
 	}
-	return l >= h.out.level() && (h.local == nil || l >= h.local.Level())
+	return l >= h.gate.level()
+}
+
+func (h *handler) enabledSpecial(l slog.Level) bool {
+	if h.local != nil && l < h.local.Level() {
+		return false
+	}
+	if h.named != nil {
+		return l >= h.named.level()
+	}
+	return l >= h.gate.level()
 }
 
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	if (h.filter != nil || h.throttle != nil) && !h.passes(ctx, r) {
 		return nil
 	}
+	var position []byte
+	if h.source && r.PC != 0 {
+		position = sourceOf(r.PC)
+	}
+	if h.worker != nil && h.worker.direct(h, &r, position) {
+		return nil
+	}
 	max := h.out.maxRecord()
 	e := newEncoder(r.Time, r.Level, r.Message, max)
-	if h.source && r.PC != 0 {
-		e.source(r.PC)
-	}
-	e.buf = append(e.buf, h.prefix...)
-	e.cut += h.cut
-	e.depth = h.open
-	if r.NumAttrs() > 0 {
-		mark := len(e.buf)
-		if !e.openAll(h.groups) {
-			e.skip(1)
-		} else {
-			counts := false
-			r.Attrs(func(a slog.Attr) bool {
-				if e.attr(a) {
-					counts = true
-				}
-				return true
-			})
-			if !counts { // only empty ones: then the groups are not there either
-				e.buf = e.buf[:mark]
-				e.depth = h.open
-			}
-		}
-	}
+	h.encode(e, &r, position)
 	err := h.out.emit(e.finish(max))
 	e.free()
 	return err
+}
+
+// encode appends everything but the message.
+func (h *handler) encode(e *encoder, r *slog.Record, position []byte) {
+	e.source(position)
+	e.buf = append(e.buf, h.prefix...)
+	e.cut += h.cut
+	e.depth = h.open
+	if r.NumAttrs() == 0 {
+		return
+	}
+	mark := len(e.buf)
+	if !e.openAll(h.groups) {
+		e.skip(1)
+		return
+	}
+	counts := false
+	r.Attrs(func(a slog.Attr) bool {
+		if e.attr(a) {
+			counts = true
+		}
+		return true
+	})
+	if !counts { // only empty ones: then the groups are not there either
+		e.buf = e.buf[:mark]
+		e.depth = h.open
+	}
 }
 
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
@@ -147,8 +176,9 @@ func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 			}
 		}
 	}
-	k.prefix, k.open, k.groups = slices.Clip(e.buf), e.depth, nil
+	k.prefix, k.open, k.groups, k.opened = slices.Clip(e.buf), e.depth, nil, nil
 	k.cut += e.cut
+	k.special = k.local != nil || k.named != nil
 	return &k
 }
 
@@ -158,6 +188,9 @@ func (h *handler) WithGroup(name string) slog.Handler {
 	}
 	k := *h
 	k.groups = append(slices.Clip(h.groups), name)
+	e := &encoder{limit: h.out.maxRecord() / 4, depth: h.open}
+	e.openAll(k.groups)
+	k.opened = e.buf
 	return &k
 }
 

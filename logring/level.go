@@ -35,7 +35,7 @@ func (c *Collector) ResetGroupLevel(group string) {
 
 // publishLevels needs mu.
 func (c *Collector) publishLevels() {
-	c.nodeLevel.Store(int64(c.levelOf(NodeGroup, NodeWorker)))
+	c.local.set(c.levelOf(NodeGroup, NodeWorker))
 	c.local.tell.Publish(c.rulesOf(NodeGroup, NodeWorker)) // always fits: SetLevels has looked
 	for _, r := range c.rings {
 		c.tellLevels(r)

@@ -125,6 +125,7 @@ func (c *Collector) Line(group string, rank, pid int, stream string, line []byte
 
 // local is the outlet of the node's own handler.
 type local struct {
+	wanted
 	c     *Collector
 	queue localQueue
 	node  *tally
@@ -155,8 +156,8 @@ func (l *local) init() {
 
 func (l *local) named(name string) *loggerLevel { return l.loggers.named(name) }
 
-func (l *local) level() slog.Level { return slog.Level(l.c.nodeLevel.Load()) }
-func (l *local) maxRecord() int    { return max(l.c.o.MaxRecord, maxLine+headerSize) }
+func (l *local) gate() *wanted  { return &l.wanted }
+func (l *local) maxRecord() int { return max(l.c.o.MaxRecord, maxLine+headerSize) }
 
 func (l *local) emit(payload []byte) error {
 	return l.forward(payload, l.node, os.Getpid(), "", waits)

@@ -140,11 +140,13 @@ type pipe struct {
 	refused int
 }
 
-func (p *pipe) level() slog.Level {
+func (p *pipe) gate() *wanted {
+	g := new(wanted)
+	g.set(p.least)
 	if p.least == 0 {
-		return math.MinInt32
+		g.set(math.MinInt32)
 	}
-	return p.least
+	return g
 }
 
 func (p *pipe) maxRecord() int {

@@ -45,10 +45,17 @@ type Writer struct {
 	stats   WriterStats
 }
 
-// A wanted lets records of a level pass. Its word is in the segment, and after Close
-// one that lets nothing pass. Stored by Attach and Close, loaded by every log call
-// (heap memory of this process).
+// A wanted lets records of a level pass. Its word is in the segment of a worker, and
+// after Close one that lets nothing pass; the node's own is always of its own.
+// The pointer is stored by Attach, Close and SetLevel, loaded by every log call (heap
+// memory of this process).
 type wanted struct{ word atomic.Pointer[uint32] }
+
+// set makes a word of this process's own the gate's.
+func (g *wanted) set(l slog.Level) {
+	bits := levelBits(l)
+	g.word.Store(&bits)
+}
 
 // level returns the lowest level that passes.
 func (g *wanted) level() slog.Level { return loadLevel(g.word.Load()) }
@@ -157,6 +164,8 @@ func (w *Writer) Level() slog.Level {
 
 // Enabled reports whether the node wants records of this level now.
 func (w *Writer) Enabled(l slog.Level) bool { return l >= w.Level() }
+
+func (w *Writer) gate() *wanted { return &w.wanted }
 
 func (w *Writer) maxRecord() int { return w.shared.max }
 
@@ -320,8 +329,7 @@ func peek(p *uint64) uint64 { return *p }
 func (w *Writer) Close() error {
 	w.end()        // a call that waits holds the lock
 	w.before.run() // what does not find room now is dropped
-	nothing := levelBits(math.MaxInt32)
-	w.word.Store(&nothing)
+	w.set(math.MaxInt32)
 	w.names.close()
 	w.mu.Lock()
 	defer w.mu.Unlock()
