@@ -8,12 +8,14 @@ import (
 )
 
 // A batch is what the collector hands to the sinks: records in their final order
-// and the private memory that they point into. All sinks read the same batch; the
-// last one gives it back.
+// and a hold on the private memory that they point into. All sinks read the same
+// batch; the last one gives it back.
 type batch struct {
-	recs []Record
-	buf  []byte
-	refs atomic.Int32 // sinks that still read it; stored and loaded by goroutines of this process
+	number uint64 // from 1
+	recs   []Record
+	chunks []*chunk
+	bytes  int          // of the payloads
+	refs   atomic.Int32 // sinks that still read it; stored and loaded by goroutines of this process
 }
 
 const (
@@ -23,57 +25,62 @@ const (
 
 // batches keeps full-sized ones. A small one is made to measure, since many of them
 // may wait for a sink that stands still.
-var batches = sync.Pool{New: func() any { return makeBatch(batchRecords, batchBytes) }}
+var batches = sync.Pool{New: func() any { return makeBatch(batchRecords) }}
 
-func makeBatch(records, bytes int) *batch {
-	return &batch{recs: make([]Record, 0, records), buf: make([]byte, 0, bytes)}
-}
+func makeBatch(records int) *batch { return &batch{recs: make([]Record, 0, records)} }
 
-// newBatch returns a batch for about so many records and bytes.
-func newBatch(records, bytes int) *batch {
-	if records >= batchRecords/2 || bytes >= batchBytes/2 {
+// newBatch returns a batch for about so many records.
+func newBatch(records int) *batch {
+	if records >= batchRecords/2 {
 		return batches.Get().(*batch)
 	}
-	return makeBatch(max(records, 1), bytes)
+	return makeBatch(max(records, 1))
 }
 
 // fits reports whether a payload of n bytes may still be added. A batch takes at
 // least one, whatever its size.
 func (b *batch) fits(n int) bool {
-	return len(b.recs) == 0 || len(b.recs) < cap(b.recs) && len(b.buf)+n <= cap(b.buf)
+	return len(b.recs) == 0 || len(b.recs) < cap(b.recs) && b.bytes+n <= batchBytes
 }
 
-// add appends a record, copying its payload, which has been checked.
-func (b *batch) add(payload []byte, from *tally, pid int, stream string) {
-	at := len(b.buf)
-	b.buf = append(b.buf, payload...)
-	p := b.buf[at:]
-	w := split(p)
-	b.recs = append(b.recs, Record{})
+// add appends a record, whose payload has been checked.
+func (b *batch) add(e *entry, late bool) {
+	if e.in.claimed != b.number {
+		e.in.claimed = b.number
+		e.in.refs.Add(1)
+		b.chunks = append(b.chunks, e.in)
+	}
+	b.bytes += len(e.p)
+	b.recs = b.recs[:len(b.recs)+1]
 	r := &b.recs[len(b.recs)-1]
+	w := split(e.p)
+	*r = Record{
+		Level: slog.Level(w.level), Message: stringOf(w.msg),
+		Group: e.from.group, Worker: e.from.rank, PID: e.pid, Stream: e.stream,
+		Continued: w.flags&flagContinued != 0, Truncated: int(w.cut), Late: late,
+		source: w.source, attrs: w.attrs, from: e.from,
+	}
 	if w.flags&flagNoTime == 0 {
 		r.Time = time.Unix(0, w.time)
 	}
-	r.Level = slog.Level(w.level)
-	r.Message = stringOf(w.msg)
-	r.Group, r.Worker, r.PID, r.Stream = from.group, from.rank, pid, stream
-	r.Continued = w.flags&flagContinued != 0
-	r.Truncated = int(w.cut)
-	r.source, r.attrs = w.source, w.attrs
-	r.from = from
 }
 
 // size is the memory of the batch, which is what it counts for in a queue.
-func (b *batch) size() int { return cap(b.buf) + cap(b.recs)*recordSize }
+func (b *batch) size() int { return b.bytes + cap(b.recs)*recordSize }
 
 // done gives the batch back once all sinks have.
 func (b *batch) done() {
 	if b.refs.Add(-1) > 0 {
 		return
 	}
-	if cap(b.recs) == batchRecords && cap(b.buf) == batchBytes {
+	for _, k := range b.chunks {
+		k.done()
+	}
+	clear(b.chunks)
+	b.chunks = b.chunks[:0]
+	if cap(b.recs) == batchRecords {
 		clear(b.recs)
-		b.recs, b.buf = b.recs[:0], b.buf[:0]
+		b.recs, b.bytes = b.recs[:0], 0
 		batches.Put(b)
 	}
 }

@@ -3,6 +3,7 @@ package logring
 import (
 	"log/slog"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -13,17 +14,19 @@ type collection struct {
 	inlets []*inlet
 	next   int    // inlet to begin the next pass with
 	local  source // the node's own queue
-	out    *batch // being filled
+	shelf  shelf
+	out    *batch   // being filled
+	made   uint64   // batches
+	fresh  []*inlet // scratch
 	timer  *time.Timer
 }
 
 // Bounds of one pass: no ring is read further before the others had their turn,
 // and what was read goes on before more is taken.
 const (
-	passBytes  = 128 << 10 // of one ring
-	passTotal  = maxHeld   // of all
-	busyShare  = 4         // a ring filled to 1/busyShare is read again without a pause
-	flushLimit = math.MaxInt
+	passBytes = 128 << 10 // of one ring
+	busyShare = 4         // a ring filled to 1/busyShare is read again without a pause
+	whole     = math.MaxInt
 )
 
 // run is the collector's goroutine. It looks at the rings that may hold
@@ -43,12 +46,7 @@ func (c *Collector) run() {
 			k.detach(r)
 		}
 		if len(mail.flush) > 0 || mail.close {
-			// What the first pass took has a time before the second; and what came before
-			// any of it, from the same goroutine by another lane, was taken by then.
-			k.pass(flushLimit)
-			read = c.now()
-			k.pass(flushLimit)
-			k.release(read, true)
+			k.flush()
 			for _, f := range mail.flush {
 				close(f.handed)
 			}
@@ -57,7 +55,7 @@ func (c *Collector) run() {
 			k.finish()
 			return
 		}
-		k.release(read, false)
+		k.release(read)
 		if again {
 			continue
 		}
@@ -88,27 +86,23 @@ func (k *collection) takeMail() mail {
 func (k *collection) pass(limit int) (again bool) {
 	k.c.setClocks()
 	now := k.c.now()
-	k.c.local.queue.take(&k.m, &k.local, now)
+	k.c.local.queue.take(k, now)
+	first := k.next
+	k.next++
 	for i := range k.inlets {
-		r := k.inlets[(k.next+i)%len(k.inlets)]
-		if r.err != nil || r.asleep && !r.rung.Load() && limit != flushLimit {
+		r := k.inlets[(first+i)%len(k.inlets)]
+		if r.err != nil || !r.begun.Load() || r.asleep && !r.rung.Load() && limit != whole {
 			continue
 		}
-		busy := r.drain(&k.m, limit, now)
+		busy := r.drain(k, limit, now)
 		if r.err != nil {
 			k.quarantine(r)
 		}
 		again = again || busy
-		if k.m.bytes > passTotal {
-			k.next = (k.next + i + 1) % len(k.inlets)
-			k.release(now, false)
-			if limit != flushLimit {
-				return true
-			}
-			now = k.c.now()
+		if k.m.bytes > maxHeld {
+			k.release(now)
 		}
 	}
-	k.next++
 	return again
 }
 
@@ -128,22 +122,34 @@ func (c *Collector) setClocks() {
 	}
 }
 
-// release hands to the sinks what is due, or all that had arrived by then. read
-// is a time after which all lanes were looked at.
-func (k *collection) release(read int64, all bool) {
-	k.m.release(read, k.c.now(), all, k.emit)
+// release hands to the sinks what is due after a pass that began at time read.
+func (k *collection) release(read int64) {
+	k.m.release(read, k.emit)
+	k.hand()
+}
+
+// flush hands to the sinks all that was there when it was called, which the first
+// pass took. What came before any of it, from the same goroutine by another lane, was
+// there by the end of that pass: the second took it.
+func (k *collection) flush() {
+	k.pass(whole)
+	read := k.c.now()
+	k.pass(whole)
+	k.m.releaseArrived(read, k.emit)
 	k.hand()
 }
 
 // emit adds one entry to the batch.
-func (k *collection) emit(s *source, e *entry) {
-	if k.out != nil && !k.out.fits(e.size) {
+func (k *collection) emit(e *entry, late bool) {
+	if k.out != nil && !k.out.fits(len(e.p)) {
 		k.hand()
 	}
 	if k.out == nil {
-		k.out = newBatch(k.m.count, k.m.bytes)
+		k.made++
+		k.out = newBatch(k.m.count + 1)
+		k.out.number = k.made
 	}
-	k.out.add(s.buf[e.off:e.off+e.size], e.from, e.pid, e.stream)
+	k.out.add(e, late)
 }
 
 // hand gives the batch to all sinks: first to those that have room, then, waiting
@@ -166,28 +172,34 @@ func (k *collection) hand() {
 		r.push(b)
 	}
 	c.mu.Lock()
-	for i := range b.recs {
-		b.recs[i].from.delivered++
+	for i, n := 0, 0; i < len(b.recs); i += n {
+		for n = 1; i+n < len(b.recs) && b.recs[i+n].from == b.recs[i].from; n++ {
+		}
+		b.recs[i].from.delivered += uint64(n)
 	}
 	c.late = k.m.late
 	c.mu.Unlock()
 	b.done()
 }
 
-// sleep announces to every ring that the collector will wait to be rung for. It
-// returns false if a ring turned out to hold something.
+// sleep announces to every worker that the collector will wait to be rung for: to
+// those that know it already it says nothing. It returns false if a ring turned out
+// to hold something.
 func (k *collection) sleep() bool {
-	fresh := false
+	k.fresh = k.fresh[:0]
 	for _, r := range k.inlets {
-		fresh = r.announce() || fresh
+		if r.announce() {
+			k.fresh = append(k.fresh, r)
+		}
 	}
-	if fresh && k.c.remote {
+	if len(k.fresh) > 0 && k.c.remote {
 		remoteBarrier()
 	}
 	quiet := true
-	for _, r := range k.inlets {
+	for _, r := range k.fresh {
 		quiet = !r.ready() && quiet
 	}
+	clear(k.fresh)
 	return quiet
 }
 
@@ -216,27 +228,21 @@ func (k *collection) quarantine(r *inlet) {
 		slog.String("of", r.from.group), slog.Int("rank", r.from.rank), slog.String("error", r.err.Error()))
 }
 
-// detach reads a ring to its end and lets go of it.
+// detach reads the rings of a worker to their end and lets go of them. Their records
+// wait for their time as those of a living worker.
 func (k *collection) detach(r *inlet) {
-	for r.err == nil {
-		more := r.drain(&k.m, flushLimit, k.c.now())
-		if k.m.bytes > passTotal {
-			k.release(k.c.now(), false)
-		}
+	if r.err == nil {
+		r.drain(k, whole, k.c.now())
 		if r.err != nil {
 			k.quarantine(r)
 		}
-		if !more {
-			break
-		}
+		r.allow(k, math.MaxInt64) // nothing comes any more
 	}
-	for i, x := range k.inlets {
-		if x == r {
-			k.inlets = append(k.inlets[:i], k.inlets[i+1:]...)
-			break
-		}
-	}
+	k.inlets = slices.DeleteFunc(k.inlets, func(x *inlet) bool { return x == r })
 	r.letGo(k.c)
+	if k.m.bytes > maxHeld {
+		k.release(k.c.now())
+	}
 }
 
 // finish drains and lets go of all rings.
@@ -244,6 +250,8 @@ func (k *collection) finish() {
 	for len(k.inlets) > 0 {
 		k.detach(k.inlets[0])
 	}
-	k.c.local.queue.take(&k.m, &k.local, k.c.now())
-	k.release(math.MaxInt64, true)
+	k.c.local.queue.take(k, k.c.now())
+	k.m.upTo(math.MaxInt64, k.emit)
+	k.hand()
+	k.shelf.end()
 }

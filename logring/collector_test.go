@@ -120,7 +120,7 @@ func TestEverythingOnceInOrder(t *testing.T) {
 func TestMergedByTime(t *testing.T) {
 	k := &keeper{}
 	c := newCollector(t, CollectorOptions{Sinks: []Sink{k}, Window: time.Hour}) // only the flush releases
-	base := time.Now().Add(-time.Hour)
+	base := time.Now().Add(-10 * time.Second)
 	var hs []slog.Handler
 	for rank := range 8 {
 		w, _ := onHeap(t, c, "g", rank)

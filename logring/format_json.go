@@ -23,7 +23,7 @@ type jsonFormat struct {
 // nobody can forge where a record comes from.
 func reserved(key []byte) bool {
 	switch string(key) {
-	case "time", "level", "msg", "source", "group", "worker", "pid", "stream", "continued", "truncated":
+	case "time", "level", "msg", "source", "group", "worker", "pid", "stream", "continued", "late", "truncated":
 		return true
 	}
 	return false
@@ -56,6 +56,9 @@ func (f *jsonFormat) append(dst []byte, r *Record) []byte {
 	}
 	if r.Continued {
 		dst = append(dst, `,"continued":true`...)
+	}
+	if r.Late {
+		dst = append(dst, `,"late":true`...)
 	}
 	if r.Truncated > 0 {
 		dst = append(dst, `,"truncated":`...)
@@ -200,11 +203,21 @@ func (c *timeCache) append(dst []byte, t time.Time) []byte {
 
 // appendFraction appends '.' and the first digits (of nine) of ns.
 func appendFraction(dst []byte, ns uint32, digits int) []byte {
-	var b [10]byte
-	b[0] = '.'
-	for i := 9; i > 0; i-- {
-		b[i] = byte('0' + ns%10)
-		ns /= 10
+	const at = len("0.")
+	b := [at + 8]byte{'.'}
+	b[1] = byte('0' + ns/100_000_000)
+	ns %= 100_000_000
+	for i, part := range [2]uint32{ns / 10000, ns % 10000} {
+		hi, lo := 2*(part/100), 2*(part%100)
+		copy(b[at+4*i:], pairs[hi:hi+2])
+		copy(b[at+4*i+2:], pairs[lo:lo+2])
 	}
 	return append(dst, b[:1+digits]...)
 }
+
+// pairs are the numbers 00 to 99.
+const pairs = "0001020304050607080910111213141516171819" +
+	"2021222324252627282930313233343536373839" +
+	"4041424344454647484950515253545556575859" +
+	"6061626364656667686970717273747576777879" +
+	"8081828384858687888990919293949596979899"

@@ -104,6 +104,9 @@ func appendMarks(dst []byte, r *Record) []byte {
 	if r.Continued {
 		dst = append(dst, " continued=true"...)
 	}
+	if r.Late {
+		dst = append(dst, " late=true"...)
+	}
 	if r.Truncated > 0 {
 		dst = append(dst, " truncated="...)
 		dst = strconv.AppendInt(dst, int64(r.Truncated), 10)
@@ -141,12 +144,16 @@ func (t *attrText) append(dst, attrs []byte) []byte {
 			t.prefix = append(append(t.prefix, key...), '.')
 			continue
 		}
-		t.word = append(t.word[:0], t.prefix...)
-		if len(t.prefix) == 0 && reserved(key) {
-			t.word = append(t.word, reservedPrefix...)
+		switch {
+		case len(t.prefix) > 0:
+			t.word = append(append(t.word[:0], t.prefix...), key...)
+			key = t.word
+		case reserved(key):
+			t.word = append(append(t.word[:0], reservedPrefix...), key...)
+			key = t.word
 		}
 		dst = append(dst, ' ')
-		dst = appendWord(dst, append(t.word, key...))
+		dst = appendWord(dst, key)
 		dst = append(dst, '=')
 		dst = t.value(dst, kind, val)
 	}
@@ -182,13 +189,21 @@ func appendWord(dst, s []byte) []byte {
 	return appendQuoted(dst, s)
 }
 
+// inWord reports for each ASCII byte whether it needs no quotes.
+var inWord = func() (t [256]bool) {
+	for b := '!'; b < 0x7f; b++ {
+		t[b] = plain[b] && b != '='
+	}
+	return t
+}()
+
 func isWord(s []byte) bool {
 	for i := 0; i < len(s); {
 		switch b := s[i]; {
-		case b == '=' || b <= ' ' || !plain[b] && b < utf8.RuneSelf:
-			return false
-		case b < utf8.RuneSelf:
+		case inWord[b]:
 			i++
+		case b < utf8.RuneSelf:
+			return false
 		default:
 			r, size := utf8.DecodeRune(s[i:])
 			if r == utf8.RuneError && size == 1 || unsafeRune(r) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -41,10 +42,13 @@ type inlet struct {
 	bad     uint64 // records taken from the rings that broke the format
 
 	// pid is stored by Started and loaded by the collector's goroutine; rung is
-	// set by Message (any goroutine) and cleared by the collector's. Both are of
-	// this process only.
-	pid  atomic.Int64
-	rung atomic.Bool
+	// set by Started and Message (any goroutine) and cleared by the collector's. begun
+	// is stored after pid by Started, or by Message for a starter that does not call
+	// Started: before it the rings are not looked at, so that no record is without
+	// its pid. All are of this process only.
+	pid   atomic.Int64
+	rung  atomic.Bool
+	begun atomic.Bool
 
 	closing sync.Once
 	gone    chan struct{}
@@ -70,7 +74,7 @@ const segmentKind = "LOGR"
 // everything that the worker had committed is taken out of the ring and the ring's
 // memory is given back. It has two more methods, for a starter that knows of them:
 // Started(pid, send) says which process has the ring, and Message(payload, files)
-// is the worker's doorbell.
+// is the worker's doorbell. Nothing is collected before the first call of either.
 func (c *Collector) Donate(group string, rank, size int) (files []*os.File, words []string, lease io.Closer, err error) {
 	r, err := c.newInlet(group, rank)
 	if err != nil {
@@ -142,6 +146,7 @@ func (c *Collector) inletOver(view []byte, layout leaseLayout, name, group strin
 		capacity, _, _ := ring.Geometry(len(v)) // NewConsumer has checked it
 		r.lanes = append(r.lanes, &intake{cons: cons, size: capacity, class: spot.class})
 	}
+	r.announce() // the first record rings
 	return r, nil
 }
 
@@ -180,25 +185,47 @@ func (r *inlet) free() error {
 }
 
 // drain copies out what the rings hold, at most about limit bytes of each, checks
-// it and queues it for merging. It reports whether the rings are worth another look
-// at once. A fault is left in r.err, with all before it queued.
-func (r *inlet) drain(m *merger, limit int, now int64) (again bool) {
+// it and queues it for merging. now is a moment before. It reports whether the rings
+// are worth another look at once. A fault is left in r.err, with all before it
+// queued.
+func (r *inlet) drain(k *collection, limit int, now int64) (again bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.rung.Store(false) // before reading: whoever rings after this is heard
 	r.awake()
 	r.heed()
 	pid := int(r.pid.Load())
+	safe := now // all lanes are read after it, and up to here
 	for _, l := range r.lanes {
-		if r.err == nil && l.class == classLane && r.drainLane(l, m, limit, now, pid) {
-			again = true
+		if r.err != nil || l.class != classLane {
+			continue
+		}
+		again = r.drainLane(k, l, limit, now, pid) || again
+		if l.more {
+			safe = min(safe, l.last)
 		}
 	}
+	if r.err != nil {
+		safe = math.MaxInt64 // nothing comes any more
+	}
+	r.allow(k, safe)
 	return again
 }
 
+func (r *inlet) allow(k *collection, key int64) {
+	for _, l := range r.lanes {
+		k.m.allow(&l.source, key)
+	}
+}
+
 // drainLane needs mu.
-func (r *inlet) drainLane(l *intake, m *merger, limit int, now int64, pid int) (again bool) {
+func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid int) (again bool) {
+	if l.bytes > 2*passBytes && limit != whole {
+		// It waits for another lane of its worker. It is to fill up the ring then, not
+		// our memory.
+		l.more = true
+		return true
+	}
 	// A producer that never stops must not keep us: what was there at the
 	// beginning fits into the ring.
 	limit = min(limit, l.size)
@@ -214,20 +241,20 @@ func (r *inlet) drainLane(l *intake, m *merger, limit int, now int64, pid int) (
 		if !ok {
 			break
 		}
-		size := len(l.buf)
-		b, key, err := r.take(l.buf, rec)
+		in := k.shelf.open(len(rec.Payload) + usualGrowth)
+		b, key, err := r.take(in.buf, rec)
 		if err != nil {
 			r.bad++
 			r.fail(err)
 			break
 		}
-		l.buf = b
-		size = len(b) - size
-		taken += size
+		p := b[len(in.buf):len(b):len(b)]
+		in.buf = b
+		taken += len(p)
 		if key > latest {
 			latest = r.c.now() // it may have been written meanwhile
 		}
-		m.enqueue(&l.source, entry{key: key, arrived: now, size: size, from: r.from, pid: pid}, latest)
+		k.m.enqueue(&l.source, entry{key: key, arrived: now, p: p, in: in, from: r.from, pid: pid}, latest)
 	}
 	l.cons.Release()
 	l.more = taken >= limit && r.err == nil
@@ -303,18 +330,18 @@ func (r *inlet) ready() bool {
 	return false
 }
 
-// claims returns how many records were put into the rings or dropped before. What
+// claims returns how many records were put into the rings or dropped before, and how
+// many of them still are there to read. What
 // is in them is counted by walking over it; only the drops are the worker's
 // word, and bounded, so that no lie makes a sum overflow.
-func (r *inlet) claims() (attempted uint64, dropped map[string]uint64) {
+func (r *inlet) claims() (attempted, left uint64, dropped map[string]uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	dropped = map[string]uint64{}
-	var pending uint64
 	for _, l := range r.lanes {
 		s := l.cons.Stats()
 		attempted += s.Delivered + s.Pending
-		pending += s.Pending
+		left += s.Pending
 		for reason, n := range s.Dropped {
 			if n > 0 {
 				dropped[ringReasons[reason]] += min(n, 1<<48)
@@ -324,9 +351,10 @@ func (r *inlet) claims() (attempted uint64, dropped map[string]uint64) {
 	attempted += sum(dropped)
 	if r.err != nil {
 		// What is behind the fault will not be read.
-		dropped[DropCorrupt] += pending + r.bad
+		dropped[DropCorrupt] += left + r.bad
+		left = 0
 	}
-	return attempted, dropped
+	return attempted, left, dropped
 }
 
 // ringReasons says what the reasons that a ring counts by mean here.
@@ -343,8 +371,11 @@ var ringReasons = [ring.NumReasons]string{
 // letGo ends the inlet: its account is added to the tally, its memory given back.
 func (r *inlet) letGo(c *Collector) {
 	c.mu.Lock()
-	attempted, dropped := r.claims()
+	attempted, left, dropped := r.claims()
 	t := r.from
+	if left > 0 {
+		dropped[DropShutdown] += left // its worker still lives, and nobody will look again
+	}
 	for reason, n := range dropped {
 		t.drop(reason, n)
 	}
@@ -372,6 +403,14 @@ func (r *inlet) Close() error {
 func (r *inlet) Started(pid int, _ func(payload []byte, files ...*os.File) error) {
 	r.pid.Store(int64(pid))
 	r.c.tallyOf(r.from.group, r.from.rank, pid)
+	r.ring()
+}
+
+func (r *inlet) ring() {
+	r.begun.Store(true)
+	if !r.rung.Swap(true) {
+		r.c.wakeUp()
+	}
 }
 
 // Message is the worker's doorbell. It costs no more than a signal, so that a
@@ -381,7 +420,5 @@ func (r *inlet) Message(_ []byte, files []*os.File) {
 		f.Close()
 	}
 	r.c.doorbells.Add(1)
-	if !r.rung.Swap(true) {
-		r.c.wakeUp()
-	}
+	r.ring()
 }

@@ -3,6 +3,7 @@ package logring
 import (
 	"context"
 	"log/slog"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -19,9 +20,15 @@ type localQueue struct {
 	mu     sync.Mutex
 	room   sync.Cond
 	buf    []byte
-	q      []entry
+	q      []waiting
 	rung   bool // the collector was woken for what is in the queue
 	closed bool
+}
+
+// waiting is an entry whose payload still is in the queue's own memory.
+type waiting struct {
+	entry
+	size int
 }
 
 const (
@@ -51,7 +58,7 @@ func (l *localQueue) put(payload []byte, key int64, from *tally, pid int, stream
 		return false
 	}
 	l.buf = append(l.buf, payload...)
-	l.q = append(l.q, entry{key: key, size: len(payload), from: from, pid: pid, stream: stream})
+	l.q = append(l.q, waiting{entry{key: key, from: from, pid: pid, stream: stream}, len(payload)})
 	if !l.rung {
 		l.rung = true
 		wake()
@@ -59,21 +66,26 @@ func (l *localQueue) put(payload []byte, key int64, from *tally, pid int, stream
 	return true
 }
 
-// take moves all that waits into s.
-func (l *localQueue) take(m *merger, s *source, now int64) {
+// take moves all that waits to the merger. now is a moment before.
+func (l *localQueue) take(k *collection, now int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rung = false
-	off := 0
-	for _, e := range l.q {
-		s.buf = append(s.buf, l.buf[off:off+e.size]...)
-		off += e.size
-		e.arrived = now
-		if e.key > now {
-			now = monotonic() // it was put here meanwhile
-		}
-		m.enqueue(s, e, now)
+	if len(l.q) == 0 {
+		return
 	}
+	latest := now
+	off := 0
+	for _, w := range l.q {
+		w.p, w.in = k.shelf.put(l.buf[off : off+w.size])
+		off += w.size
+		if w.key > latest {
+			latest = monotonic() // it was put here meanwhile
+		}
+		w.arrived = now
+		k.m.enqueue(&k.local, w.entry, latest)
+	}
+	k.m.allow(&k.local, math.MaxInt64)
 	clear(l.q)
 	l.q, l.buf = l.q[:0], l.buf[:0]
 	if cap(l.buf) > 1<<20 {

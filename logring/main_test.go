@@ -174,9 +174,17 @@ func (p *pipe) record(t testing.TB, i int) Record {
 	if _, err := parse(tagRecord, p.got[i]); err != nil {
 		t.Fatalf("the encoder wrote what the decoder refuses: %v", err)
 	}
-	b := newBatch(1, 1<<10)
-	b.add(p.got[i], &tally{who: who{"g", 3}}, 7, "")
+	b := newBatch(1)
+	b.put(p.got[i], &tally{who: who{"g", 3}}, 7, "")
 	return b.recs[0]
+}
+
+// put appends a record as the collector does.
+func (b *batch) put(payload []byte, from *tally, pid int, stream string) {
+	var s shelf
+	e := entry{from: from, pid: pid, stream: stream}
+	e.p, e.in = s.put(payload)
+	b.add(&e, false)
 }
 
 func jsonLine(r Record) string { return string((&jsonFormat{}).append(nil, &r)) }

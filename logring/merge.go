@@ -8,10 +8,10 @@ import (
 
 // An entry is a record that was copied out and checked, waiting to be merged.
 type entry struct {
-	key     int64 // merge time: the record's own, made monotone within its source
-	arrived int64 // when it was taken, on the collector's monotonic clock, in ns
-	off     int   // its payload in the source's buffer
-	size    int
+	key     int64  // merge time in ns of the collector's clock, see merger
+	arrived int64  // when it was taken, by the same clock
+	p       []byte // the payload, in the chunk
+	in      *chunk
 	from    *tally
 	pid     int
 	stream  string
@@ -20,146 +20,169 @@ type entry struct {
 // A source is a queue of entries whose order is never changed: one ring, or the
 // node's own queue. Private memory of the collector's goroutine.
 type source struct {
-	buf  []byte
-	q    []entry
-	head int   // entries before it are gone
-	last int64 // key of the newest entry so far
-	more bool  // the last look did not take everything: what comes has a key ≥ last
-	at   int   // position in the heap + 1; 0: no entries, not there
+	q     []entry
+	head  int   // entries before it are gone
+	bytes int   // of the payloads of the others
+	key   int64 // of q[head], while there is one
+	last  int64 // key of the newest entry so far
+	safe  int64 // entries up to this key may go out
+	more  bool  // the last look did not take everything: what comes has a key ≥ last
+	at    int   // position in the heap + 1; 0: not there
 }
 
-// A merger puts the entries of many sources into one order by time. An entry
-// waits at most a window for earlier ones of other sources, by the monotonic
-// clock, so that a source that says nothing holds up nobody, and no step of the
-// wall clock can make anything wait.
+// A merger puts the entries of many sources into one order by time: the
+// monotonic time of the log calls, so that no step of the wall clock changes an
+// order or makes anything wait. An entry goes out once every source was looked
+// at a window after its time. A source that says nothing holds up nobody, and one
+// that is read a window too late finds its records flagged as late.
 //
-// Times are those that the workers' records carry. Since a worker's clock may
-// step, or a worker may lie, a time counts as no earlier than its
+// The lanes of one worker are a source each. What a goroutine logged in one lane was
+// published before it took the time of what it logs next in another: so an entry
+// may go out once all lanes of its worker were read after its time (allow), and
+// no lack of room or patience changes that.
+//
+// A worker may lie about its times, so a time counts as no earlier than its
 // predecessor's in the same source and no later than the moment of arrival. Only
 // the order is affected: the record keeps the time it came with.
 type merger struct {
 	window int64     // ns
-	heap   []*source // those with entries, the earliest head first
+	heap   []*source // those with entries that may go out, the earliest head first
 	count  int       // entries held
 	bytes  int       // of their payloads
 	newest int64     // largest key released
 	late   uint64    // entries released after one with a larger key
 }
 
-// maxHeld bounds the payload bytes held for merging.
-const maxHeld = 8 << 20
+const (
+	// maxHeld is how many bytes of payloads are held for merging. Beyond it they go
+	// out in the best order that is known.
+	maxHeld = 8 << 20
 
-// overdue is after how many windows an entry goes out even though a source that
-// was not read to its end may hold earlier ones.
-const overdue = 1000
+	// overdue is after how many windows an entry goes out even though a source that
+	// was not read to its end may hold earlier ones: its worker may write faster
+	// than it is read, and lie about its times.
+	overdue = 1000
+)
 
-// clockSlack is how far a key may be ahead of the wall clock before the clock is
-// taken to have been set back.
-const clockSlack = int64(time.Second)
-
-// enqueue appends an entry whose payload is the last size bytes of s.buf.
-func (m *merger) enqueue(s *source, e entry, wall int64) {
-	if s.last > wall+clockSlack && s.head == len(s.q) {
-		s.last = wall // the clock was set back, and nothing older is left
-	}
-	e.key = max(min(e.key, wall), s.last)
+// enqueue appends an entry. now is the latest that its key can be. It goes nowhere
+// before the next allow.
+func (m *merger) enqueue(s *source, e entry, now int64) {
+	e.key = max(min(e.key, now), s.last)
 	s.last = e.key
-	e.off = len(s.buf) - e.size
-	m.bytes += e.size
+	e.in.held++
+	s.bytes += len(e.p)
+	m.bytes += len(e.p)
 	m.count++
 	s.q = append(s.q, e)
-	if s.at == 0 {
+}
+
+// allow lets entries up to a key go out.
+func (m *merger) allow(s *source, key int64) {
+	s.safe = key
+	if s.at == 0 && s.head < len(s.q) {
+		s.key = s.q[s.head].key
 		m.heap = append(m.heap, s)
 		s.at = len(m.heap)
 		m.up(len(m.heap) - 1)
 	}
 }
 
-// release hands out, in order, what has waited long enough by now; with all,
-// everything.
-func (m *merger) release(now, wall int64, all bool, emit func(*source, *entry)) {
-	if m.newest > wall+clockSlack {
-		m.newest = wall
+// release hands out, in order, what is due after all sources were looked at at
+// time read, and more if too much is held.
+func (m *merger) release(read int64, emit func(e *entry, late bool)) {
+	m.upTo(m.limit(read), emit)
+	for m.bytes > maxHeld && len(m.heap) > 0 {
+		m.first(emit)
 	}
+}
+
+// releaseArrived hands out, in order, all that had arrived by a time, and what is
+// earlier than that.
+func (m *merger) releaseArrived(by int64, emit func(e *entry, late bool)) {
 	limit := int64(math.MinInt64)
-	if !all {
-		limit = m.limit(now)
-	} else {
-		for _, s := range m.heap {
-			limit = max(limit, s.keyArrivedBy(now))
-		}
+	for _, s := range m.heap {
+		s.safe = math.MaxInt64
+		limit = max(limit, s.arrivedBy(by))
 	}
-	for len(m.heap) > 0 {
-		s := m.heap[0]
-		e := &s.q[s.head]
-		if e.key > limit {
-			return
-		}
-		if e.key < m.newest {
-			m.late++
-		} else {
-			m.newest = e.key
-		}
-		emit(s, e)
-		m.pop(s)
+	m.upTo(limit, emit)
+}
+
+// upTo hands out, in order, the entries up to a key.
+func (m *merger) upTo(limit int64, emit func(e *entry, late bool)) {
+	for len(m.heap) > 0 && m.heap[0].key <= limit {
+		m.first(emit)
 	}
 }
 
 // limit returns the largest key that may go out.
-func (m *merger) limit(now int64) int64 {
-	due := int64(math.MinInt64)   // newest key that has waited a window
-	must := int64(math.MinInt64)  // newest key that has waited too long for that
-	known := int64(math.MaxInt64) // up to here all sources have been read
+func (m *merger) limit(read int64) int64 {
+	due := read - m.window
+	known := due // up to here all sources were read
 	for _, s := range m.heap {
-		due = max(due, s.keyArrivedBy(now-m.window))
-		must = max(must, s.keyArrivedBy(now-overdue*m.window))
 		if s.more {
 			known = min(known, s.last)
 		}
 	}
-	if m.bytes > maxHeld {
-		if known < m.heap[0].q[m.heap[0].head].key {
-			return math.MaxInt64
+	if known < due {
+		for _, s := range m.heap {
+			known = max(known, min(due, s.arrivedBy(read-overdue*m.window)))
 		}
-		return known
 	}
-	return max(min(due, known), must)
+	return known
 }
 
-// keyArrivedBy returns the largest key among the entries that arrived by t.
-func (s *source) keyArrivedBy(t int64) int64 {
+// arrivedBy returns the largest key of the entries that arrived by t.
+func (s *source) arrivedBy(t int64) int64 {
 	q := s.q[s.head:]
-	if len(q) == 0 || q[0].arrived > t {
+	n := sort.Search(len(q), func(i int) bool { return q[i].arrived > t })
+	if n == 0 {
 		return math.MinInt64
 	}
-	n := sort.Search(len(q), func(i int) bool { return q[i].arrived > t })
 	return q[n-1].key
 }
 
 // wait returns how long nothing is due, or false if nothing is held.
 func (m *merger) wait(now int64) (time.Duration, bool) {
-	if len(m.heap) == 0 {
+	if m.count == 0 {
 		return 0, false
 	}
-	first := int64(math.MaxInt64)
-	for _, s := range m.heap {
-		first = min(first, s.q[s.head].arrived)
+	if len(m.heap) == 0 {
+		return time.Duration(m.window), true
 	}
-	return time.Duration(max(first+m.window-now, 0)), true
+	return time.Duration(max(m.heap[0].key+m.window-now, 0)), true
 }
 
-// pop removes the head of the earliest source.
-func (m *merger) pop(s *source) {
-	m.bytes -= s.q[s.head].size
-	m.count--
-	s.q[s.head] = entry{}
-	s.head++
-	if s.head < len(s.q) {
-		m.down(0)
-		s.compact()
+// first hands out the earliest entry, or sets its source aside if it may not go out.
+func (m *merger) first(emit func(e *entry, late bool)) {
+	s := m.heap[0]
+	if s.key > s.safe {
+		m.drop(s)
 		return
 	}
-	s.reset()
+	e := &s.q[s.head]
+	late := e.key < m.newest
+	if late {
+		m.late++
+	}
+	m.newest = max(m.newest, e.key)
+	s.bytes -= len(e.p)
+	m.bytes -= len(e.p)
+	m.count--
+	emit(e, late)
+	e.in.release()
+	s.head++
+	if s.head == len(s.q) {
+		s.clear()
+		m.drop(s)
+		return
+	}
+	s.key = s.q[s.head].key
+	s.compact()
+	m.down(0)
+}
+
+// drop takes the first source out of the heap.
+func (m *merger) drop(s *source) {
 	last := len(m.heap) - 1
 	m.heap[0] = m.heap[last]
 	m.heap[0].at = 1
@@ -169,12 +192,13 @@ func (m *merger) pop(s *source) {
 	m.down(0)
 }
 
-// reset empties the buffers and gives large ones back.
-func (s *source) reset() {
-	s.q, s.head, s.buf = s.q[:0], 0, s.buf[:0]
-	if cap(s.buf) > 1<<20 {
-		s.buf, s.q = nil, nil
+// clear empties the queue, and gives a large one back.
+func (s *source) clear() {
+	if cap(s.q) > 1<<14 {
+		s.q = nil
 	}
+	clear(s.q)
+	s.q, s.head = s.q[:0], 0
 }
 
 // compact moves what is left to the front once most is gone, so that a source
@@ -183,20 +207,12 @@ func (s *source) compact() {
 	if s.head < 1024 || s.head < len(s.q)/2 {
 		return
 	}
-	off := s.q[s.head].off
-	s.buf = s.buf[:copy(s.buf, s.buf[off:])]
 	n := copy(s.q, s.q[s.head:])
 	clear(s.q[n:])
 	s.q, s.head = s.q[:n], 0
-	for i := range s.q {
-		s.q[i].off -= off
-	}
 }
 
-func (m *merger) less(i, j int) bool {
-	a, b := m.heap[i], m.heap[j]
-	return a.q[a.head].key < b.q[b.head].key
-}
+func (m *merger) less(i, j int) bool { return m.heap[i].key < m.heap[j].key }
 
 func (m *merger) swap(i, j int) {
 	m.heap[i], m.heap[j] = m.heap[j], m.heap[i]

@@ -26,6 +26,10 @@ type Record struct {
 	// same stream goes on with it.
 	Continued bool
 
+	// Late: a record with a later time of another worker went before it. It was
+	// seen more than [CollectorOptions.Window] after it was made.
+	Late bool
+
 	// Truncated is how many bytes of the record did not fit and were cut, 0
 	// for a whole record.
 	Truncated int

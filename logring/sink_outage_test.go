@@ -146,7 +146,7 @@ func TestSyncPolicy(t *testing.T) {
 		r := startRunner(With(s, SinkOptions{Sync: c.p}), nil, nil)
 		for range 3 {
 			rec := record(t, 0, func(l *slog.Logger) { l.Log(t.Context(), c.level, "x") })
-			b := newBatch(1, 1<<10)
+			b := newBatch(1)
 			b.recs = append(b.recs, rec)
 			b.refs.Store(1)
 			r.push(b)
@@ -163,7 +163,7 @@ func TestSyncPolicy(t *testing.T) {
 	s := &syncer{}
 	r := startRunner(With(s, SinkOptions{Sync: SyncPolicy{Every: time.Millisecond}}), nil, nil)
 	feed(t, r, 1) // syncs once itself
-	b := newBatch(1, 1<<10)
+	b := newBatch(1)
 	b.recs = append(b.recs, numbered(t, 0, 1)...)
 	b.refs.Store(1)
 	r.push(b)

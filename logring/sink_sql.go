@@ -22,7 +22,7 @@ import (
 //	msg TEXT
 //	group TEXT, worker INTEGER, pid INTEGER
 //	stream TEXT   stdout or stderr for a captured line, else NULL
-//	attrs TEXT    a JSON object, with the marks source, continued and truncated
+//	attrs TEXT    a JSON object, with the marks source, continued, late and truncated
 //
 // Statements are written for SQLite and PostgreSQL ($1 parameters, quoted
 // names). NUL bytes and bytes that are not UTF-8, which databases refuse, are
@@ -183,6 +183,9 @@ func (s *sqlSink) attrs(r *Record) string {
 	b := append(s.buf[:0], '{')
 	if r.Continued {
 		b = append(b, `"continued":true,`...)
+	}
+	if r.Late {
+		b = append(b, `"late":true,`...)
 	}
 	if r.Truncated > 0 {
 		b = append(b, `"truncated":`...)

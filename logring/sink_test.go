@@ -30,11 +30,11 @@ func numbered(t testing.TB, from, n int) (recs []Record) {
 func feed(t testing.TB, r *runner, batches int) (records int) {
 	t.Helper()
 	for range batches {
-		b := newBatch(10, 10<<10)
+		b := newBatch(10)
 		for j := range 10 {
 			p := &pipe{}
 			slog.New(newHandler(p, nil)).Info(fmt.Sprintf("message %d", records+j), "n", records+j)
-			b.add(p.got[0], &tally{who: who{"g", 1}}, 2, "")
+			b.put(p.got[0], &tally{who: who{"g", 1}}, 2, "")
 		}
 		b.refs.Store(1)
 		r.push(b)
@@ -153,7 +153,7 @@ func TestWriteFaults(t *testing.T) {
 func TestSinkPanicIsItsOwn(t *testing.T) {
 	f := &faulty{panic: true, fails: func(call int) bool { return call == 1 }}
 	r := startRunner(&lineSink{name: "p", format: &jsonFormat{}, to: f}, nil, nil)
-	b := newBatch(1, 1<<10)
+	b := newBatch(1)
 	b.recs = append(b.recs, numbered(t, 0, 10)...)
 	b.refs.Store(1)
 	r.push(b)
@@ -244,7 +244,7 @@ func TestQueueIsBounded(t *testing.T) {
 	r.mu.Lock()
 	bytes, records := 0, 0
 	for _, q := range r.queue {
-		bytes += cap(q.b.buf) + cap(q.b.recs)*recordSize
+		bytes += q.b.bytes + cap(q.b.recs)*recordSize
 		records += len(q.b.recs)
 	}
 	r.mu.Unlock()

@@ -87,7 +87,7 @@ func (t *tally) snapshot() WorkerStats {
 		Delivered: t.delivered, Dropped: maps.Clone(t.dropped),
 	}
 	for _, r := range t.rings {
-		attempted, dropped := r.claims()
+		attempted, _, dropped := r.claims()
 		w.Attempted += attempted
 		for reason, n := range dropped {
 			w.Dropped[reason] += n

@@ -137,8 +137,8 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		batch := newBatch(1, 1<<10)
-		batch.add(b, &tally{who: who{"g", 1}}, 2, "stderr")
+		batch := newBatch(1)
+		batch.put(b, &tally{who: who{"g", 1}}, 2, "stderr")
 		checkLines(t, batch.recs[0])
 		if h := slog.NewJSONHandler(io.Discard, nil); FromHandler(h).Write(batch.recs) != nil {
 			t.Error("could not be rebuilt")
