@@ -16,6 +16,10 @@ import (
 // its thread along, and its children with it. So one goroutine, locked to its
 // thread, does all the forking.
 type launcher struct {
+	traits threadTraits
+	mask   *seatMask   // on the thread now; its own
+	home   unix.CPUSet // its mask when there was none on it
+
 	jobs chan *launch
 	once sync.Once
 	done chan struct{}
@@ -27,6 +31,9 @@ type launch struct {
 	argv, env []string
 	dir       string
 	files     []uintptr // become 0, 1, 2, … of the child
+	mask      *seatMask // nil: where the server runs
+	cred      *syscall.Credential
+	cgroup    *os.File // nil: the server's
 
 	pid   int
 	pidfd int // close-on-exec
@@ -34,19 +41,29 @@ type launch struct {
 	ready chan struct{}
 }
 
-func newLauncher() *launcher {
-	l := &launcher{jobs: make(chan *launch), done: make(chan struct{})}
-	go l.run()
-	return l
+func newLauncher(t threadTraits) (*launcher, error) {
+	l := &launcher{traits: t, jobs: make(chan *launch), done: make(chan struct{})}
+	ready := make(chan error)
+	go l.run(ready)
+	return l, <-ready
 }
 
-func (l *launcher) run() {
+func (l *launcher) run(ready chan<- error) {
 	defer close(l.done)
+	// The thread is not given back: it ends with this goroutine, after the last child.
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread() // after the last child is gone
-	defer emptySignalMask()()
+	if l.traits != plainTraits {
+		if err := l.traits.assume(); err != nil {
+			ready <- err
+			return
+		}
+	}
+	emptySignalMask()
+	ready <- nil
 	for j := range l.jobs {
-		j.start()
+		if j.err = l.impose(j.mask); j.err == nil {
+			j.start()
+		}
 		close(j.ready)
 	}
 }
@@ -68,16 +85,16 @@ func (l *launcher) stop() {
 
 func (j *launch) start() {
 	j.pidfd = -1
-	j.pid, j.err = syscall.ForkExec(j.path, j.argv, &syscall.ProcAttr{
-		Dir:   j.dir,
-		Env:   j.env,
-		Files: j.files,
-		Sys: &syscall.SysProcAttr{
-			Setpgid:   true,
-			Pdeathsig: syscall.SIGKILL,
-			PidFD:     &j.pidfd,
-		},
-	})
+	sys := &syscall.SysProcAttr{
+		Setpgid:    true,
+		Pdeathsig:  syscall.SIGKILL,
+		PidFD:      &j.pidfd,
+		Credential: j.cred,
+	}
+	if j.cgroup != nil {
+		sys.UseCgroupFD, sys.CgroupFD = true, int(j.cgroup.Fd())
+	}
+	j.pid, j.err = syscall.ForkExec(j.path, j.argv, &syscall.ProcAttr{Dir: j.dir, Env: j.env, Files: j.files, Sys: sys})
 	if j.err == nil && j.pidfd < 0 {
 		syscall.Kill(j.pid, syscall.SIGKILL)
 		var ws syscall.WaitStatus
@@ -90,18 +107,13 @@ func (j *launch) start() {
 	}
 }
 
-// emptySignalMask unblocks all signals on this thread, which must be locked, and
-// returns the way back. A child begins with the mask of the thread that forked it,
+// emptySignalMask unblocks all signals on this thread, which must be locked. A child begins with the mask of the thread that forked it,
 // and the Go runtime keeps most of the mask this program was started with: without
 // this, a SIGUSR1 or SIGALRM that some launcher had blocked would be blocked in all
 // workers. Ignored signals need nothing: Go handles them all from its start, so
 // they have their default action in a child; but for SIGHUP and SIGINT, when they
 // were ignored at the start (by nohup, or a shell's &), and stay so on purpose.
-func emptySignalMask() (restore func()) {
-	var old, none unix.Sigset_t
-	if unix.PthreadSigmask(unix.SIG_SETMASK, nil, &old) != nil || old == none {
-		return func() {}
-	}
+func emptySignalMask() {
+	var none unix.Sigset_t
 	unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil)
-	return func() { unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil) }
 }

@@ -18,22 +18,23 @@ import (
 // A Server starts and watches the workers of one run. Its methods can be called
 // at the same time.
 type Server struct {
-	opt      Options
-	names    []string // of the resources, sorted
-	claim    *claim
-	exe      *os.File // this binary, O_PATH
-	exeName  string   // for messages
-	null     *os.File
-	launcher *launcher
-	born     time.Time
-	guests   *guests // nil unless Options.Guests
+	opt     Options
+	names   []string // of the resources, sorted
+	claim   *claim
+	exe     *os.File // this binary, O_PATH
+	exeName string   // for messages
+	null    *os.File
+	born    time.Time
+	guests  *guests // nil unless Options.Guests
 
 	closing sync.Mutex // one Close at a time
+	gone    bool       // Close has succeeded; under closing
 
-	mu       sync.Mutex
-	closed   bool
-	starting sync.WaitGroup // Starts under way; added to under mu, while not closed
-	groups   []*Group       // not yet ended, oldest first
+	mu        sync.Mutex
+	closed    bool
+	launchers map[threadTraits]*launcher
+	starting  sync.WaitGroup // Starts under way; added to under mu, while not closed
+	groups    []*Group       // not yet ended, oldest first
 }
 
 // NewServer takes the run's name on this machine and makes its directory. When a
@@ -94,7 +95,9 @@ func NewServer(o Options) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	s.launcher = newLauncher()
+	if _, err := s.launcherFor(plainTraits); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -174,6 +177,27 @@ func (w *worker) untilReady(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// launcherFor returns the thread that forks children with these traits.
+func (s *Server) launcherFor(t threadTraits) (*launcher, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.launchers[t]; l != nil {
+		return l, nil
+	}
+	if s.closed {
+		return nil, fmt.Errorf("spawn: start in run %q: the server is closed: %w", s.opt.Run, os.ErrClosed)
+	}
+	l, err := newLauncher(t)
+	if err != nil {
+		return nil, err
+	}
+	if s.launchers == nil {
+		s.launchers = map[threadTraits]*launcher{}
+	}
+	s.launchers[t] = l
+	return l, nil
 }
 
 // now is the time of the restart rules: monotonic, since the server's start.
@@ -287,7 +311,7 @@ func (s *Server) Close() error {
 	if s.guests != nil {
 		s.guests.shut()
 	}
-	if s.launcher == nil {
+	if s.gone {
 		return nil
 	}
 	err := s.Stop(context.Background())
@@ -298,8 +322,10 @@ func (s *Server) Close() error {
 	if s.guests != nil {
 		s.guests.close()
 	}
-	s.launcher.stop()
-	s.launcher = nil
+	for _, l := range s.launchers {
+		l.stop()
+	}
+	s.gone = true
 	err = s.claim.release()
 	s.closeFiles()
 	return err

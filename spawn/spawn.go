@@ -180,6 +180,14 @@ type Spec struct {
 	// and SHMKIT_SIZE in their environment before Attach returns.
 	Spares int
 
+	// Placement says on which processors the workers run. Default: where this process
+	// runs.
+	Placement Placement
+
+	// Process is what the workers' processes are given: umask, nice value, limits,
+	// user, cgroup. Default: what this process has.
+	Process Process
+
 	// Stdin is the standard input of every worker; they share it, and it stays the
 	// caller's. It is made blocking. Default: the null device.
 	Stdin *os.File

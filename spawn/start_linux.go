@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,6 +24,14 @@ type plan struct {
 	fn    string
 	stdin *os.File // nil: the null device
 	exe   *os.File // the binary of function workers, O_PATH
+
+	launcher *launcher
+	traits   threadTraits
+	masks    []*seatMask // of the ranks, in turn; none: anywhere
+	limits   map[string]uint64
+	cred     *syscall.Credential
+	cgroup   *os.File
+	sized    bool // the environment says how many processors to use
 }
 
 func (s *Server) plan(spec Spec) (plan, error) {
@@ -61,7 +70,23 @@ func (s *Server) plan(spec Spec) (plan, error) {
 	if err := checkDir(spec.Dir); err != nil {
 		return p, err
 	}
-	p.env = mergeEnv(os.Environ(), s.opt.Env, spec.Env)
+	if err := p.equip(spec); err != nil {
+		return p, err
+	}
+	base := os.Environ()
+	if spec.Process.CleanEnv {
+		base = slices.DeleteFunc(base, func(kv string) bool {
+			key, _, _ := strings.Cut(kv, "=")
+			return !slices.Contains(kept, key)
+		})
+	}
+	p.env = mergeEnv(base, s.opt.Env, spec.Env)
+	asked := slices.Concat(s.opt.Env, spec.Env)
+	p.sized = lookupEnv(asked, "GOMAXPROCS") != "" || lookupEnv(asked, "OMP_NUM_THREADS") != ""
+	var err error
+	if p.launcher, err = s.launcherFor(p.traits); err != nil {
+		return p, err
+	}
 	if spec.Func != "" {
 		p.name, p.argv = s.exeName, []string{s.exeName}
 		if len(os.Args) > 0 {
@@ -69,8 +94,8 @@ func (s *Server) plan(spec Spec) (plan, error) {
 		}
 		return p, nil
 	}
-	path, err := findCommand(spec.Cmd[0], spec.Dir, p.env)
-	p.path, p.name, p.argv = path, spec.Cmd[0], spec.Cmd
+	p.path, err = findCommand(spec.Cmd[0], spec.Dir, p.env)
+	p.name, p.argv = spec.Cmd[0], spec.Cmd
 	return p, err
 }
 
@@ -113,10 +138,15 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		g.leaseErrors(rank, closeLeases(w.leases))
 	}()
 
+	mask, env := p.mask(rank), p.env
+	if mask != nil && !p.sized {
+		env = mergeEnv(env, mask.env())
+	}
 	job := &launch{
 		path: p.path, argv: p.argv, dir: p.dir,
-		env:   slices.Concat(p.env, s.identity(w)),
+		env:   slices.Concat(env, s.identity(w)),
 		files: []uintptr{s.null.Fd()},
+		mask:  mask, cred: p.cred, cgroup: p.cgroup,
 	}
 	if p.stdin != nil {
 		// Fd makes it blocking, as programs expect their input to be.
@@ -160,6 +190,13 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		// number may be overwritten while the child sorts them.
 		job.path = "/proc/self/fd/" + strconv.Itoa(len(job.files))
 		job.files = append(job.files, p.exe.Fd())
+		if len(p.limits) > 0 {
+			job.env = append(job.env, shimOrder(p.limits, 0, 0, ""))
+		}
+	} else if len(p.limits) > 0 {
+		job.env = append(job.env, shimOrder(p.limits, len(job.files), 0, p.path))
+		job.path = "/proc/self/fd/" + strconv.Itoa(len(job.files))
+		job.files = append(job.files, s.exe.Fd())
 	}
 
 	// Into the netpoller first: all that can fail comes before the process.
@@ -183,7 +220,7 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		w.setReady()
 	}
 	w.started = time.Now()
-	err = s.launcher.start(job)
+	err = p.launcher.start(job)
 	runtime.KeepAlive(donated)
 	runtime.KeepAlive(p)
 	if err != nil {
