@@ -18,15 +18,23 @@ import (
 //
 // A variable that begins with prefix and is that of no key is an error, so that a
 // mistyped one is not overlooked. An empty prefix matches only the keys' own.
-func Env(prefix string, keys []Key) Source { return env{prefix, keys, os.Environ} }
-
-type env struct {
-	prefix  string
-	keys    []Key
-	environ func() []string
+func Env(prefix string, keys []Key) Source {
+	return env{"environment", prefix, keys, func() ([]string, error) { return os.Environ(), nil }}
 }
 
-func (e env) Name() string { return "environment" }
+// Variables is [Env] for variables from elsewhere, a file of them for instance: list
+// returns them as "NAME=value", and is called at each Read.
+func Variables(name, prefix string, keys []Key, list func() ([]string, error)) Source {
+	return env{name, prefix, keys, list}
+}
+
+type env struct {
+	name, prefix string
+	keys         []Key
+	environ      func() ([]string, error)
+}
+
+func (e env) Name() string { return e.name }
 
 func (e env) Read(context.Context) (Layer, error) {
 	l := Layer{Name: e.Name(), Tree: map[string]any{}, Where: map[string]string{}}
@@ -38,7 +46,11 @@ func (e env) Read(context.Context) (Layer, error) {
 		}
 		byName[name] = k
 	}
-	for _, kv := range e.environ() {
+	environ, err := e.environ()
+	if err != nil {
+		return l, err
+	}
+	for _, kv := range environ {
 		name, text, _ := strings.Cut(kv, "=")
 		k, known := byName[name]
 		switch {

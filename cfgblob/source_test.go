@@ -57,9 +57,9 @@ func TestKeysOf(t *testing.T) {
 }
 
 func TestEnv(t *testing.T) {
-	e := env{"JOB_", KeysOf[sourceConfig](), nil}
-	e.environ = func() []string {
-		return []string{"JOB_LEVEL=5", "JOB_LOG_SINKS=[\"a\",\"b\"]", "JOB_VERBOSE=true", "JOB_MAXSIZE=07", "OTHER=1", "JOB_DB_TOKEN=true"}
+	e := env{"environment", "JOB_", KeysOf[sourceConfig](), nil}
+	e.environ = func() ([]string, error) {
+		return []string{"JOB_LEVEL=5", "JOB_LOG_SINKS=[\"a\",\"b\"]", "JOB_VERBOSE=true", "JOB_MAXSIZE=07", "OTHER=1", "JOB_DB_TOKEN=true"}, nil
 	}
 	l := readSource(t, e)
 	// A number stays text where text is wanted, and what is no JSON is left to the check.
@@ -74,7 +74,7 @@ func TestEnv(t *testing.T) {
 		"JOB_WHATEVER=x":   "$JOB_WHATEVER stands for no key: unset it",
 		"JOB_LEVEL=a\xffb": "$JOB_LEVEL is not valid UTF-8",
 	} {
-		e.environ = func() []string { return []string{env} }
+		e.environ = func() ([]string, error) { return []string{env}, nil }
 		if _, err := e.Read(t.Context()); err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %s", env, err, want)
 		}

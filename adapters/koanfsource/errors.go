@@ -18,25 +18,36 @@ var ErrUnknownFormat = errors.New("unknown file format")
 
 // FileError says which file could not be used, and why.
 type FileError struct {
-	Path string
-	Line int // counted from 1; 0 when the parser does not tell
+	Path string // "" from a source: what is around names it
+	Line int    // counted from 1; 0 when the parser does not tell
 	Err  error
+
+	cure string // "" for what follows from Err
 }
 
 func (e *FileError) Unwrap() error { return e.Err }
 
 func (e *FileError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "koanfsource: %q", e.Path)
-	if e.Line > 0 {
-		fmt.Fprintf(&b, ", line %d", e.Line)
+	if e.Path != "" {
+		fmt.Fprintf(&b, "koanfsource: %q", e.Path)
+		if e.Line > 0 {
+			b.WriteString(", ")
+		} else {
+			b.WriteString(": ")
+		}
 	}
-	fmt.Fprintf(&b, ": %s: %s", oneLine(e.Err.Error()), e.advice())
+	if e.Line > 0 {
+		fmt.Fprintf(&b, "line %d: ", e.Line)
+	}
+	fmt.Fprintf(&b, "%s: %s", oneLine(e.Err.Error()), e.advice())
 	return b.String()
 }
 
 func (e *FileError) advice() string {
 	switch {
+	case e.cure != "":
+		return e.cure
 	case errors.Is(e.Err, ErrUnknownFormat):
 		return "name the file with one of " + strings.Join(Extensions(), " ")
 	case errors.Is(e.Err, fs.ErrNotExist):

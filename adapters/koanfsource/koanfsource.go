@@ -1,7 +1,19 @@
-// Package koanfsource reads configuration files through knadh/koanf.
+// Package koanfsource reads configuration files, and whatever else knadh/koanf can
+// read, as sources of a configuration that lives:
 //
-// [Read] turns JSON, YAML and TOML files into one document, ready to be the
-// first configuration of a run:
+//	store, err := cfgblob.NewStore(cfgblob.StoreOptions{
+//		Type: reflect.TypeFor[Config](),
+//		Sources: []cfgblob.Source{
+//			cfgblob.Defaults(Config{Level: "info"}),
+//			cfgblob.Expand(koanfsource.File("job.yaml"), cfgblob.KeysOf[Config]()), // ${HOST:localhost}
+//			koanfsource.Dotenv(".env", "JOB_", cfgblob.KeysOf[Config]()),
+//			koanfsource.Provider("etcd", etcd.Provider(…), yaml.Parser()),
+//		},
+//	}, nil)
+//	store.Follow() // a change of a file is a new version, if it is valid
+//
+// [Read] turns files into one document, once, ready to be the first configuration of
+// a run:
 //
 //	doc, err := koanfsource.Read("defaults.yaml", "site.toml")
 //	if err != nil {
@@ -33,6 +45,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/knadh/koanf/parsers/dotenv"
 	"github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/v2"
@@ -52,6 +65,8 @@ var parsers = map[string]koanf.Parser{
 	".yaml": yamlParser{yaml.Parser()},
 	".yml":  yamlParser{yaml.Parser()},
 }
+
+var dotenvParser = dotenv.Parser()
 
 // Extensions returns the known file name extensions, sorted, with their dot.
 func Extensions() []string { return slices.Sorted(maps.Keys(parsers)) }
