@@ -3,14 +3,16 @@ package sqlitedb_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"modernc.org/sqlite"
 
 	"shmkit/adapters/sqlitedb"
 	"shmkit/dataio/sqlproxy"
@@ -19,16 +21,20 @@ import (
 
 func TestMain(m *testing.M) { proctest.Main(m) }
 
-// node serves the SQLite file at path to worker processes of a test.
+// node serves the SQLite file at path to worker processes of a test: one writer, four
+// readers.
 type node struct {
 	*sqlproxy.Server
-	db *sql.DB
+	db, readers *sql.DB
 }
 
 func serve(t testing.TB, path string, p sqlproxy.Policy) *node {
 	t.Helper()
 	db, err := sqlitedb.Open(path)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Readers, err = sqlitedb.OpenReaders(path, 4); err != nil {
 		t.Fatal(err)
 	}
 	s, err := sqlproxy.NewServer(map[string]*sql.DB{"main": db}, map[string]sqlproxy.Policy{"main": p})
@@ -39,9 +45,10 @@ func serve(t testing.TB, path string, p sqlproxy.Policy) *node {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+		p.Readers.Close()
 		db.Close()
 	})
-	return &node{s, db}
+	return &node{s, db, p.Readers}
 }
 
 // local gives a worker's side in this process.
@@ -105,100 +112,142 @@ func die(err error) {
 	os.Exit(1)
 }
 
-// selectOnce is what the latency is measured with.
-func selectOnce(db *sql.DB, n int64) error {
-	var got int64
-	err := db.QueryRow("select ?", n).Scan(&got)
-	if err == nil && got != n {
-		err = fmt.Errorf("got %d instead of %d", got, n)
-	}
-	return err
-}
-
-func p50(n int, f func() error) (time.Duration, error) {
-	times := make([]time.Duration, n)
-	for i := range times {
-		start := time.Now()
-		if err := f(); err != nil {
-			return 0, err
-		}
-		times[i] = time.Since(start)
-	}
-	slices.Sort(times)
-	return times[n/2], nil
-}
-
-var _ = proctest.Helper("latency", func(args []string) {
-	db, args := worker(args)
-	n, _ := strconv.Atoi(args[0])
-	d, err := p50(n, func() error { return selectOnce(db, int64(n)) })
-	if err != nil {
-		die(err)
-	}
-	fmt.Print(int64(d))
-})
-
-// BenchmarkLatency is a query of one row: directly, and by a worker process. added-ns
-// is the difference of the medians of one run.
-func BenchmarkLatency(b *testing.B) {
-	n := serve(b, filepath.Join(b.TempDir(), "l.db"), sqlproxy.Policy{})
-	count := max(b.N, 200)
-	var direct, forwarded []time.Duration
-	for range 5 { // in turn, so that a busy machine is busy for both
-		d, err := p50(count, func() error { return selectOnce(n.db, int64(count)) })
-		if err != nil {
-			b.Fatal(err)
-		}
-		direct = append(direct, d)
-		f, err := strconv.Atoi(n.start(b, "latency", 0, strconv.Itoa(count))())
-		if err != nil {
-			b.Fatal(err)
-		}
-		forwarded = append(forwarded, time.Duration(f))
-	}
-	slices.Sort(direct)
-	slices.Sort(forwarded)
-	b.ReportMetric(float64(direct[2]), "direct-ns")
-	b.ReportMetric(float64(forwarded[2]), "forwarded-ns")
-	b.ReportMetric(float64(forwarded[2]-direct[2]), "added-ns")
-}
-
-func TestForwarded(t *testing.T) {
+// Statements of a worker see what SQLite sees: writes go to the one writer, reads to
+// readers that do not wait for it, and a connection that has written reads what it wrote.
+func TestWriterAndReaders(t *testing.T) {
 	n := serve(t, filepath.Join(t.TempDir(), "f.db"), sqlproxy.Policy{})
 	db := n.local(t).DB("main")
-	if _, err := db.Exec("CREATE TABLE t(n INTEGER, s TEXT, b BLOB)"); err != nil {
+	if _, err := db.Exec("CREATE TABLE t(n INTEGER PRIMARY KEY, s TEXT, b BLOB, at DATETIME)"); err != nil {
 		t.Fatal(err)
 	}
-	tx, err := db.BeginTx(context.Background(), nil)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	tx, err := db.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 3000 {
-		if _, err := tx.Exec("INSERT INTO t VALUES(?,?,?)", i, fmt.Sprint("row ", i), []byte{byte(i)}); err != nil {
+		res, err := tx.Exec("INSERT INTO t VALUES(?,?,?,?)", i, fmt.Sprint("row ", i), []byte{byte(i)}, at)
+		if err != nil {
 			t.Fatal(err)
 		}
+		if id, err := res.LastInsertId(); err != nil || id != int64(i) {
+			t.Fatal(id, err)
+		}
+	}
+	count := func(q interface {
+		QueryRow(string, ...any) *sql.Row
+	}) (n int) {
+		t.Helper()
+		if err := q.QueryRow("SELECT count(*) FROM t").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if got := count(tx); got != 3000 {
+		t.Errorf("the transaction sees %d rows of its own", got)
+	}
+	if got := count(db); got != 0 {
+		t.Errorf("others see %d rows of an open transaction", got)
 	}
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	rows, err := db.Query("SELECT n, s, b FROM t ORDER BY n")
+	rows, err := db.Query("SELECT n, s, b, at FROM t ORDER BY n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	count := 0
-	for rows.Next() {
-		var i int
+	i := 0
+	for ; rows.Next(); i++ {
+		var n int
 		var s string
 		var b []byte
-		if err := rows.Scan(&i, &s, &b); err != nil {
+		var when time.Time
+		if err := rows.Scan(&n, &s, &b, &when); err != nil {
 			t.Fatal(err)
 		}
-		if i != count || s != fmt.Sprint("row ", i) || len(b) != 1 || b[0] != byte(i) {
-			t.Fatalf("row %d: %d %q %v", count, i, s, b)
+		if n != i || s != fmt.Sprint("row ", i) || len(b) != 1 || b[0] != byte(i) || !when.Equal(at) {
+			t.Fatalf("row %d: %d %q %v %v", i, n, s, b, when)
 		}
-		count++
 	}
-	if err := rows.Err(); err != nil || count != 3000 {
-		t.Fatalf("%d rows, %v", count, err)
+	if err := rows.Err(); err != nil || i != 3000 {
+		t.Fatalf("%d rows, %v", i, err)
+	}
+	ro, err := db.BeginTx(t.Context(), &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := count(ro); got != 3000 {
+		t.Errorf("%d rows", got)
+	}
+	if _, err := ro.Exec("DELETE FROM t"); err == nil || !strings.Contains(err.Error(), "readonly") {
+		t.Errorf("a write in a read-only transaction: %v", err)
+	}
+	ro.Rollback()
+
+	// A connection keeps what its statements left, as it does directly.
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var got int
+	for _, q := range []string{"CREATE TEMP TABLE mine(n)", "INSERT INTO mine VALUES(42)"} {
+		if _, err := conn.ExecContext(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := conn.QueryRowContext(t.Context(), "SELECT n FROM mine").Scan(&got); err != nil || got != 42 {
+		t.Errorf("temporary table: %d, %v", got, err)
+	}
+}
+
+// A worker finds the driver's error with its code.
+func TestErrorsKeepTheirType(t *testing.T) {
+	n := serve(t, filepath.Join(t.TempDir(), "e.db"), sqlproxy.Policy{})
+	db := n.local(t).DB("main")
+	for _, query := range []string{
+		"CREATE TABLE u(k TEXT UNIQUE); INSERT INTO u VALUES('a')", "INSERT INTO u VALUES('a')", "SELECT nonsense", "SELECT * FROM missing",
+	} {
+		_, direct := n.db.Exec(query)
+		_, err := db.Exec(query)
+		if strings.HasPrefix(query, "CREATE") {
+			continue // once is enough, and the second fails
+		}
+		var want, got *sqlite.Error
+		if !errors.As(direct, &want) || !errors.As(err, &got) || got.Code() != want.Code() || err.Error() != direct.Error() {
+			t.Errorf("%s: directly %v, forwarded %v", query, direct, err)
+		}
+		var remote *sqlproxy.RemoteError
+		if !errors.As(err, &remote) || remote.Code != want.Code() {
+			t.Errorf("%s: %+v", query, remote)
+		}
+	}
+}
+
+// The end of a context interrupts SQLite.
+func TestCancel(t *testing.T) {
+	n := serve(t, filepath.Join(t.TempDir(), "c.db"), sqlproxy.Policy{})
+	db := n.local(t).DB("main")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	const endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT count(*) FROM n"
+	var got int
+	if err := db.QueryRowContext(ctx, endless).Scan(&got); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	if err := db.QueryRow("SELECT 7").Scan(&got); err != nil || got != 7 {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestReadersErrors(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "x.db")
+	var e *sqlitedb.Error
+	db, err := sqlitedb.OpenReaders(missing, 2)
+	if db != nil || !errors.As(err, &e) || e.Path != missing || !strings.Contains(err.Error(), "open it for writing first") {
+		t.Errorf("%v", err)
+	}
+	if left := files(t, filepath.Dir(missing)); len(left) != 0 {
+		t.Errorf("left %v", left)
 	}
 }

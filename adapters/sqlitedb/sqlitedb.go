@@ -134,6 +134,7 @@ func dsn(abs string) string {
 	q.Add("_pragma", "busy_timeout("+strconv.FormatInt(BusyTimeout.Milliseconds(), 10)+")")
 	q.Add("_pragma", "journal_mode(WAL)")
 	q.Add("_pragma", "synchronous(NORMAL)")
+	q.Set("_txlock", "immediate")   // a transaction waits at its begin, not in its middle
 	q.Set("_time_format", "sqlite") // what SQLite's own date functions understand
 	return "file://" + (&url.URL{Path: abs}).EscapedPath() + "?" + q.Encode()
 }

@@ -306,6 +306,10 @@ func (c *conn) putStatement(query string, args []driver.NamedValue) error {
 }
 
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if lastStatement() {
+		defer func() { c.leased = false }()
+		return c.exec(ctx, flagLast, query, args)
+	}
 	return c.exec(ctx, 0, query, args)
 }
 
@@ -333,7 +337,14 @@ func (c *conn) exec(ctx context.Context, flags uint8, query string, args []drive
 }
 
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	return c.query(ctx, 0, query, args)
+	if !lastStatement() {
+		return c.query(ctx, 0, query, args)
+	}
+	r, err := c.query(ctx, flagLast, query, args)
+	if err != nil || r.(*rows).closed {
+		c.leased = false
+	}
+	return r, err
 }
 
 func (c *conn) query(ctx context.Context, flags uint8, query string, args []driver.NamedValue) (driver.Rows, error) {

@@ -202,6 +202,9 @@ func (s *session) handle(h header, d decoder) (answered bool, err error) {
 		} else {
 			s.query(query, args, h.flags&flagPrepared != 0)
 		}
+		if h.flags&flagLast != 0 && len(s.cursors) == 0 && s.tx == nil {
+			s.dropLeases(false) // before the answer is written: nobody waits for the worker to read
+		}
 	case opPrepare:
 		query := d.string()
 		if d.bad || len(d.b) > 0 {

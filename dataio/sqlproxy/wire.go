@@ -46,6 +46,7 @@ const (
 // Flags.
 const (
 	flagPrepared = 1 << iota // opExec, opQuery: through a prepared statement
+	flagLast                 // opExec, opQuery: database/sql puts the connection back right after it
 	flagEnd                  // opRows, opPage: the result set ends here; see page
 )
 
