@@ -216,8 +216,6 @@ func (g *guests) welcome(c *net.UnixConn, w *worker) error {
 // leave closes what a guest was given, when it has hung up, and frees its place.
 func (g *guests) leave(w *worker) {
 	defer g.wg.Done()
-	leaseErr := closeLeases(w.leases)
-	w.g.leaseErrors(w.rank, leaseErr)
 	w.mu.Lock()
 	x := Exit{
 		Group: w.g.name, Rank: w.rank, Pid: w.pid, Guest: true,
@@ -231,6 +229,8 @@ func (g *guests) leave(w *worker) {
 	}
 	w.exit = x
 	w.mu.Unlock()
+	w.tellEnd(x)
+	w.g.leaseErrors(w.rank, closeLeases(w.leases))
 	if fn := g.s.opt.Exit; fn != nil && w.host == nil {
 		fn(x) // that of a worker that attached itself is told when its process has ended
 	}

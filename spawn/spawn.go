@@ -49,7 +49,7 @@ const (
 //     delivered, or when the start fails. A nil lease is allowed.
 //
 // When err is not nil the rest is ignored. A lease may also be a [Starter], a
-// [Messenger] or an [Outputter].
+// [Messenger], an [Outputter] or an [Ender].
 type Resource interface {
 	Donate(group string, rank, size int) (files []*os.File, words []string, lease io.Closer, err error)
 }
@@ -79,6 +79,13 @@ type Messenger interface {
 // addition to Options.Output and under the same rules ([OutputFunc]).
 type Outputter interface {
 	Output(stream string, line []byte, continued bool)
+}
+
+// An Ender is a lease that wants to know how its worker ended. Ended is called once,
+// after the last Message and Output, right before Close. It is not called when the
+// start failed.
+type Ender interface {
+	Ended(Exit)
 }
 
 // OutputFunc takes one line of a worker's output. Stream is "stdout" or "stderr".

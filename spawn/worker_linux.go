@@ -109,6 +109,7 @@ func (w *worker) watch() {
 	if w.ctl != nil {
 		w.ctl.f.Close()
 	}
+	w.tellEnd(x)
 	w.g.leaseErrors(x.Rank, closeLeases(w.leases))
 
 	if fn := w.g.s.opt.Exit; fn != nil && (x.Rank >= 0 || x.Reason == "") {
@@ -272,6 +273,15 @@ func (w *worker) introduce() {
 	for addr, l := range w.leases {
 		if st, ok := l.Closer.(Starter); ok {
 			st.Started(w.pid, w.sender(addr))
+		}
+	}
+}
+
+// tellEnd tells the leases how their worker ended.
+func (w *worker) tellEnd(x Exit) {
+	for _, l := range w.leases {
+		if e, ok := l.Closer.(Ender); ok {
+			e.Ended(x)
 		}
 	}
 }
