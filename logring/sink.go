@@ -84,9 +84,10 @@ type SinkOptions struct {
 	Stall time.Duration
 
 	// Retry is how long a batch is offered again when its write failed with
-	// [WriteError.Retry], default 10 s, for [SQL], [Syslog] and [Journald] as long
-	// as it takes: what their queue holds survives any outage of the service, and
-	// what does not fit into it is dropped and counted. Negative: never.
+	// [WriteError.Retry], default 10 s. For sinks that write to a service ([SQL],
+	// [Syslog], [Journald], all that have a method Patient()) it is as long as it
+	// takes: what their queue holds survives any outage, and what does not fit
+	// into it is dropped and counted. Negative: never.
 	Retry time.Duration
 }
 
@@ -120,7 +121,7 @@ func (s optionSink) Reopen() {
 }
 
 // A patient sink writes to a service that may be away for a while.
-type patient interface{ patient() }
+type patient interface{ Patient() }
 
 const (
 	defaultQueue = 16 << 20

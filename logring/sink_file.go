@@ -141,8 +141,8 @@ func (t *fileTarget) endLine() error {
 	return err
 }
 
-// renew opens the path anew, unless it still names the file that is open.
-func (t *fileTarget) renew() error {
+// Renew opens the path anew, unless it still names the file that is open.
+func (t *fileTarget) Renew() error {
 	if now, err := os.Stat(t.path); err == nil {
 		if st, err := t.f.Stat(); err == nil && os.SameFile(now, st) {
 			return nil

@@ -40,7 +40,7 @@ type journalSink struct {
 
 func (s *journalSink) String() string { return "journald" }
 func (s *journalSink) Sync() error    { return nil }
-func (s *journalSink) patient()       {}
+func (s *journalSink) Patient()       {}
 
 func (s *journalSink) Close() error {
 	if s.conn == nil {

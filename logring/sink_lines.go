@@ -66,10 +66,14 @@ type LineTarget interface {
 	Close() error
 }
 
+// A renewer is a LineTarget whose file can be opened anew.
+type renewer interface{ Renew() error }
+
 // Lines returns a sink that writes lines to w, at most max bytes (0: any number)
 // at a time, but for a line that is longer. It is meant for adapters: where a write
 // comes out short, w takes the part of a line back, or the sink finishes that line
-// before it writes anything else.
+// before it writes anything else. If w has a method Renew() error, the sink is a
+// [Reopener] that calls it, between two lines.
 func Lines(name string, f Format, w LineTarget, max int) (Sink, error) {
 	l, err := f.lines()
 	if err != nil {
@@ -107,14 +111,14 @@ func (s *lineSink) Reopen() { s.reopen.Store(true) }
 // renew opens the file anew if that was asked for. When that cannot be, the sink
 // goes on with the old one and tries again next time, so that nothing is lost.
 func (s *lineSink) renew() error {
-	f, ok := s.to.(*fileTarget)
+	f, ok := s.to.(renewer)
 	if !ok || !s.reopen.Swap(false) {
 		return nil
 	}
 	if s.tornOut > 0 && s.finishTorn() != nil {
 		s.tornOut = 0 // the old file keeps half a line, the new one begins with a whole one
 	}
-	if err := f.renew(); err != nil {
+	if err := f.Renew(); err != nil {
 		s.reopen.Store(true)
 		return fmt.Errorf("reopen: %w", err)
 	}

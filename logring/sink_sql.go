@@ -95,7 +95,7 @@ type sqlSink struct {
 func (s *sqlSink) String() string { return "sql:" + s.table }
 func (s *sqlSink) Sync() error    { return nil } // a commit is as durable as the database makes it
 func (s *sqlSink) Close() error   { return nil }
-func (s *sqlSink) patient()       {}
+func (s *sqlSink) Patient()       {}
 
 // sqlTimeout bounds one batch, so that a database that answers nothing is an
 // error and not a hung sink.

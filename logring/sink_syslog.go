@@ -125,7 +125,7 @@ type syslogSink struct {
 
 func (s *syslogSink) String() string { return "syslog:" + s.address }
 func (s *syslogSink) Sync() error    { return nil }
-func (s *syslogSink) patient()       {}
+func (s *syslogSink) Patient()       {}
 
 func (s *syslogSink) Close() error { return s.hangUp() }
 
