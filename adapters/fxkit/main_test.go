@@ -68,6 +68,13 @@ func (o *output) messages(t *testing.T, rank int) []string {
 	return all
 }
 
+// count is the number of records.
+func (o *output) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return bytes.Count(o.b.Bytes(), []byte("\n"))
+}
+
 // options are those of a node whose directory has to be empty at the end.
 func options(t testing.TB) (shmkit.Options, *output) {
 	dir, out := t.TempDir(), &output{}
