@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"net"
 	"os"
 	"path/filepath"
@@ -177,85 +176,15 @@ type RemoteError struct {
 
 func (e *RemoteError) Error() string { return e.Text }
 
-// Unwrap makes errors.Is find [cfgblob.ErrNoKey] and [cfgblob.ErrConflict].
+// Unwrap makes errors.Is find [cfgblob.ErrNoKey], [cfgblob.ErrConflict] and their
+// like.
 func (e *RemoteError) Unwrap() error { return e.kind }
 
 func (a answer) err() error {
 	if a.Error == "" {
 		return nil
 	}
-	e := &RemoteError{Text: a.Error}
-	switch a.Code {
-	case codeNoKey:
-		e.kind = cfgblob.ErrNoKey
-	case codeConflict:
-		e.kind = cfgblob.ErrConflict
-	}
-	return e
-}
-
-// Get returns the value of a configuration key as JSON, or the whole document
-// for "", and the version it is of.
-func (c *Client) Get(ctx context.Context, key string) (json.RawMessage, uint64, error) {
-	a, err := c.roundTrip(ctx, request{Op: opGet, Key: key})
-	return a.Value, a.Version, err
-}
-
-// Change is the outcome of a Set: the version that has the new value, and
-// whether the key did not exist before.
-type Change struct {
-	Version uint64
-	Created bool
-}
-
-// Set asks the node to change one key. If ifVersion is not 0 and the
-// configuration is of another version by then, the change is refused with
-// [cfgblob.ErrConflict].
-func (c *Client) Set(ctx context.Context, key string, value any, ifVersion uint64) (Change, error) {
-	v, err := json.Marshal(value)
-	if err != nil {
-		return Change{}, fmt.Errorf("shmkit: run %q: set %q: %w", c.run, key, err)
-	}
-	a, err := c.roundTrip(ctx, request{Op: opSet, Key: key, Value: v, IfVersion: ifVersion})
-	return Change{Version: a.Version, Created: a.Created}, err
-}
-
-// Update is one value of a watched key. Missing says that this version has no
-// such key.
-type Update struct {
-	Version uint64
-	Value   json.RawMessage
-	Missing bool
-}
-
-// Watch yields the value of key ("" for the whole document) now and after each
-// change of it, until ctx ends, the loop is left, or the run ends, which is not
-// an error. It uses the connection up.
-func (c *Client) Watch(ctx context.Context, key string) iter.Seq2[Update, error] {
-	return func(yield func(Update, error) bool) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		defer c.conn.Close()
-		defer context.AfterFunc(ctx, func() { c.conn.Close() })()
-		if err := c.send(request{Op: opWatch, Key: key}); err != nil {
-			yield(Update{}, c.explain(ctx, err))
-			return
-		}
-		for {
-			a, err := c.receive()
-			if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
-				return
-			}
-			if err == nil {
-				err = a.err()
-			} else {
-				err = c.explain(ctx, err)
-			}
-			if !yield(Update{Version: a.Version, Value: a.Value, Missing: a.Missing}, err) || err != nil {
-				return
-			}
-		}
-	}
+	return &RemoteError{a.Error, cfgblob.CodeError(a.Code)}
 }
 
 // Status returns what the node says of itself and its workers.

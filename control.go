@@ -107,30 +107,10 @@ func (s *controlServer) serve(c *net.UnixConn) {
 }
 
 func (s *controlServer) answer(r request) answer {
-	switch r.Op {
-	case opGet:
-		return valueAt(s.node.config.Snapshot(), r.Key)
-	case opSet:
-		return s.set(r)
-	case opStatus:
+	if r.Op == opStatus {
 		return answer{Status: s.node.status()}
-	default:
-		return answer{Error: fmt.Sprintf("unknown request %q: client and node are of different versions", r.Op)}
 	}
-}
-
-func (s *controlServer) set(r request) answer {
-	value, err := cfgblob.DecodeValue(r.Value)
-	if err != nil {
-		return failure(err)
-	}
-	_, err = s.node.config.Get(r.Key)
-	created := errors.Is(err, cfgblob.ErrNoKey)
-	version, err := s.node.config.Set("control socket", r.Key, value, r.IfVersion)
-	if err != nil {
-		return failure(err)
-	}
-	return answer{Version: version, Created: created}
+	return configAnswer(s.node.config, r)
 }
 
 // watch sends the value of a key now and at each change of it. Versions that
@@ -143,48 +123,20 @@ func (s *controlServer) watch(c *net.UnixConn, out *json.Encoder, r request) {
 		c.Read(b[:])
 		cancel()
 	})
-	var last answer
-	for snap := range s.node.config.Watch(ctx) {
+	var paths []string
+	if r.Key != "" {
+		paths = []string{r.Key}
+	}
+	for snap := range s.node.config.Watch(ctx, paths...) {
 		a := valueAt(snap, r.Key)
-		if a.Code == codeNoKey {
+		if errors.Is(cfgblob.CodeError(a.Code), cfgblob.ErrNoKey) {
 			a = answer{Version: snap.Version, Missing: true}
 		}
-		if last.Version != 0 && last.Missing == a.Missing && string(last.Value) == string(a.Value) {
-			continue
-		}
-		if last = a; out.Encode(a) != nil {
+		if out.Encode(a) != nil {
 			break
 		}
 	}
 	c.Close()
-}
-
-// valueAt is the value of key in a snapshot, or the whole document for "".
-func valueAt(s cfgblob.Snapshot, key string) answer {
-	if key == "" {
-		return answer{Version: s.Version, Value: s.Doc}
-	}
-	v, err := s.Get(key)
-	if err != nil {
-		return failure(err)
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return failure(err)
-	}
-	return answer{Version: s.Version, Value: b}
-}
-
-func failure(err error) answer {
-	a := answer{Error: err.Error()}
-	var conflict *cfgblob.ConflictError
-	switch {
-	case errors.Is(err, cfgblob.ErrNoKey):
-		a.Code = codeNoKey
-	case errors.As(err, &conflict):
-		a.Code = codeConflict
-	}
-	return a
 }
 
 func (n *Node) status() *Status {

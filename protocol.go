@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"shmkit/cfgblob"
 	"shmkit/logring"
 	"shmkit/spawn"
 )
@@ -22,30 +23,43 @@ type (
 		Key       string          `json:"key,omitempty"`
 		Value     json.RawMessage `json:"value,omitempty"`
 		IfVersion uint64          `json:"if_version,omitempty"` // 0: any
+		For       string          `json:"for,omitempty"`        // an audience; "": everybody
+		From      uint64          `json:"from,omitempty"`       // versions
+		To        uint64          `json:"to,omitempty"`
 	}
 	answer struct {
 		Error   string          `json:"error,omitempty"`
-		Code    string          `json:"code,omitempty"` // class of the error, one of the code… constants
+		Code    string          `json:"code,omitempty"` // class of the error, as [cfgblob.Code] names it
 		Version uint64          `json:"version,omitempty"`
 		Value   json.RawMessage `json:"value,omitempty"`
 		Missing bool            `json:"missing,omitempty"`
 		Created bool            `json:"created,omitempty"`
 		Status  *Status         `json:"status,omitempty"`
+
+		History []cfgblob.Revision `json:"history,omitempty"`
+		Changes []cfgblob.Change   `json:"changes,omitempty"`
+		Origins []cfgblob.Origin   `json:"origins,omitempty"`
 	}
 )
 
 const (
-	opGet    = "config.get"
-	opSet    = "config.set"
-	opWatch  = "config.watch"
-	opStatus = "ps"
+	opGet      = "config.get"
+	opSet      = "config.set"
+	opUnset    = "config.unset"
+	opReset    = "config.reset"
+	opWatch    = "config.watch"
+	opHistory  = "config.history"
+	opDiff     = "config.diff"
+	opRollback = "config.rollback"
+	opExplain  = "config.explain"
+	opValidate = "config.validate"
+	opCanary   = "config.canary"
+	opPromote  = "config.promote"
+	opAbandon  = "config.abandon"
+	opStatus   = "ps"
 
-	codeNoKey    = "no-key"
-	codeConflict = "conflict"
-
-	// maxRequest bounds a line from a client, in bytes. A configuration document
-	// is smaller.
-	maxRequest = 1 << 20
+	// maxRequest bounds a line from a client, in bytes.
+	maxRequest = 16 << 20
 	// maxClients bounds the connections served at a time; more wait in the
 	// kernel's queue.
 	maxClients = 64

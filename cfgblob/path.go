@@ -167,6 +167,19 @@ func someKeys(sorted []string) (some []string, other int) {
 	return sorted[:enough], len(sorted) - enough
 }
 
+// Put puts value at path in doc, as [Store.Set] does: for the edit of
+// [Store.Update] and [Store.Canary].
+func Put(doc map[string]any, path string, value any) error {
+	elems, err := splitPath(path)
+	if err == nil {
+		value, err = normalize(value, elems)
+	}
+	if err != nil {
+		return err
+	}
+	return setPath(doc, path, value)
+}
+
 // setPath puts value at path. Objects missing on the way are made. In an array
 // an index replaces an element, or appends if it is the array's length.
 func setPath(doc map[string]any, path string, value any) error {

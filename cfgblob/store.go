@@ -292,6 +292,18 @@ func (s *Store) replace(author, action string, a Audience, tree map[string]any) 
 	return s.commit(author, action, s.stack.changed(a, tree), a)
 }
 
+// Check says what is wrong with a document, as Publish would, and changes nothing.
+func (s *Store) Check(doc []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tree, err := Parse(doc)
+	if err != nil {
+		return s.rejected(err, nil, stack{}, member{})
+	}
+	_, err = s.check(tree, stack{}, member{})
+	return err
+}
+
 // check validates the document of m and returns its canonical form.
 func (s *Store) check(tree map[string]any, st stack, m member) ([]byte, error) {
 	text, err := canonical(tree)

@@ -7,10 +7,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"shmkit"
+	"shmkit/cfgblob"
 )
 
 func newConfigGetCommand() *cobra.Command {
 	var run runNameFlag
+	var who audienceFlag
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "get [KEY]",
@@ -32,7 +34,7 @@ an error.`,
 				format = compact
 			}
 			return ask(cmd.Context(), run, func(ctx context.Context, c *shmkit.Client) error {
-				value, _, err := c.Get(ctx, key)
+				value, _, err := c.GetFor(ctx, cfgblob.Audience(who), key)
 				if err != nil {
 					return err
 				}
@@ -46,6 +48,7 @@ an error.`,
 		},
 	}
 	addRunFlag(cmd, &run)
+	cmd.Flags().Var(&who, "for", "in the document of these workers: GROUP, GROUP/0 or '*/0'")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON on one line, strings with quotes")
 	return cmd
 }

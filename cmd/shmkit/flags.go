@@ -86,3 +86,17 @@ func (f signalsFlag) list() []os.Signal {
 	}
 	return all
 }
+
+// audienceFlag chooses workers: GROUP, GROUP/RANK,RANK or */RANK.
+type audienceFlag cfgblob.Audience
+
+func (f *audienceFlag) Type() string   { return "WORKERS" }
+func (f *audienceFlag) String() string { return cfgblob.Audience(*f).String() }
+func (f *audienceFlag) Set(s string) error {
+	a, err := cfgblob.ParseAudience(s)
+	if err != nil {
+		return fmt.Errorf("%s", bare(err))
+	}
+	*f = audienceFlag(a)
+	return nil
+}

@@ -69,6 +69,18 @@ func TestBadInput(t *testing.T) {
 		{"config set a", 2, []string{`"a"`, "KEY=VALUE"}},
 		{"config set a=1 b=2", 2, []string{`"b=2"`}},
 		{"config watch a b", 2, []string{`"b"`}},
+		{"config set a=1 --for train/x", 2, []string{`"x" is no rank`, "*/0"}},
+		{"config set a=1 --for train --canary train/0", 2, []string{"--for and --canary"}},
+		{"config unset", 2, []string{"KEY is missing"}},
+		{"config diff", 2, []string{"FROM [TO] is missing"}},
+		{"config diff x", 2, []string{`"x" is no version`, "history"}},
+		{"config rollback 0", 2, []string{`"0" is no version`}},
+		{"config rollback 1 2", 2, []string{`"2"`}},
+		{"config explain", 2, []string{"KEY is missing"}},
+		{"config history a", 2, []string{`"a"`}},
+		{"config validate", 2, []string{"FILE is missing"}},
+		{"config validate missing.yaml", 1, []string{`"missing.yaml"`, "no such file"}},
+		{"config promote a", 2, []string{`"a"`}},
 		{"config get --frobnicate", 2, []string{"--frobnicate"}},
 		{"ps x", 2, []string{`"x"`}},
 		{"ps --jsn", 2, []string{"--jsn"}},
@@ -116,7 +128,9 @@ func TestBadInput(t *testing.T) {
 func TestHelp(t *testing.T) {
 	l := newLab(t)
 	for _, args := range []string{"--help", "run --help", "run -h", "config --help", "config get --help",
-		"config set --help", "config watch --help", "ps --help", "help run", ""} {
+		"config set --help", "config watch --help", "config unset --help", "config reset --help", "config history --help",
+		"config diff --help", "config rollback --help", "config explain --help", "config validate --help",
+		"config promote --help", "config abandon --help", "ps --help", "help run", ""} {
 		out := l.want(strings.Fields(args)...)
 		if !strings.Contains(out, "Usage:\n") || !strings.Contains(out, "Examples:\n") {
 			t.Errorf("shmkit %s: %s", args, out)
