@@ -50,14 +50,14 @@ func decode[T any](s Snapshot) (*T, error) {
 	}
 	v := new(T)
 	if err := decodeTree(reflect.ValueOf(v), root, s.Doc, false); err != nil {
-		return nil, err
+		return nil, s.secrets.clean(err, root)
 	}
 	return v, nil
 }
 
 // decodeTree fills what the pointer v points to from doc; root is doc parsed, and
-// is not modified.
-func decodeTree(v reflect.Value, root map[string]any, doc []byte, strict bool) error {
+// is not modified. Without a doc it is made of root.
+func decodeTree(v reflect.Value, root any, doc []byte, strict bool) error {
 	c := checker{strict: strict}
 	if err := c.value(root, v.Type().Elem()); err != nil {
 		return err
@@ -65,15 +65,17 @@ func decodeTree(v reflect.Value, root map[string]any, doc []byte, strict bool) e
 	if len(c.folded)+len(c.times) > 0 {
 		// encoding/json would take these keys for the fields they resemble, and does
 		// not know these durations.
-		pruned := copyTree(root).(map[string]any)
+		root, doc = copyTree(root), nil
 		for _, at := range c.times {
-			setIn(pruned, "", at.path, 0, json.Number(strconv.FormatInt(int64(at.d), 10)))
+			root, _ = setIn(root, "", at.path, 0, json.Number(strconv.FormatInt(int64(at.d), 10)))
 		}
 		for _, path := range c.folded {
-			unsetIn(pruned, path)
+			unsetIn(root, path)
 		}
+	}
+	if doc == nil {
 		var err error
-		if doc, err = canonical(pruned); err != nil {
+		if doc, err = canonicalValue(root); err != nil {
 			return err
 		}
 	}

@@ -158,12 +158,12 @@ func toFile(p patch) patchFile {
 }
 
 func (f patchFile) patch() (patch, error) {
-	p, err := TreeOf(f.Set)
-	if err != nil {
-		return nil, err
-	}
-	if p == nil {
-		p = patch{}
+	p := patch{}
+	if f.Set != nil { // nothing but removals otherwise
+		var err error
+		if p, err = TreeOf(f.Set); err != nil {
+			return nil, err
+		}
 	}
 	for _, path := range f.Unset {
 		if err := setPath(p, path, gone{}); err != nil {

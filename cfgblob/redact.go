@@ -24,8 +24,8 @@ func SecretsOfType(t reflect.Type) []string {
 }
 
 // appendSecrets appends the secrets of t, which stands at path; above holds the
-// types around it and where they stand.
-func appendSecrets(list []string, t reflect.Type, path []string, above []typeAt) []string {
+// types around it.
+func appendSecrets(list []string, t reflect.Type, path []string, above []reflect.Type) []string {
 	down := func(elem string) []string { return append(path[:len(path):len(path)], elem) }
 	switch t.Kind() {
 	case reflect.Pointer:
@@ -39,16 +39,14 @@ func appendSecrets(list []string, t reflect.Type, path []string, above []typeAt)
 	default:
 		return list
 	}
-	for _, a := range above {
-		if a.t == t { // a recursive type: what is secret in it is so at any depth
-			deep := append(a.path[:len(a.path):len(a.path)], "**")
-			for _, name := range secretNames(t) {
-				list = append(list, joinPath(append(deep[:len(deep):len(deep)], name)))
-			}
-			return list
+	if slices.Contains(above, t) { // a recursive type: what is secret in it is so at any depth
+		deep := down("**")
+		for _, name := range secretNames(t) {
+			list = append(list, joinPath(append(deep[:len(deep):len(deep)], name)))
 		}
+		return list
 	}
-	above = append(above[:len(above):len(above)], typeAt{t, path})
+	above = append(above[:len(above):len(above)], t)
 	for _, f := range fieldsOf(t) {
 		if f.secret {
 			list = append(list, joinPath(down(f.name)))
@@ -59,11 +57,6 @@ func appendSecrets(list []string, t reflect.Type, path []string, above []typeAt)
 		}
 	}
 	return list
-}
-
-type typeAt struct {
-	t    reflect.Type
-	path []string
 }
 
 // secretNames lists the keys of all secret fields in t and in whatever t is made
@@ -211,10 +204,7 @@ func (s secrets) clean(err error, trees ...map[string]any) error {
 	text, quotes := err.Error(), false
 	for _, tree := range trees {
 		s.values(tree, func(v string) {
-			quoted := strconv.Quote(v)
-			asJSON, _ := json.Marshal(v)
-			quotes = quotes || strings.Contains(text, v) || strings.Contains(text, quoted[1:len(quoted)-1]) ||
-				strings.Contains(text, string(asJSON[1:len(asJSON)-1]))
+			quotes = quotes || slices.ContainsFunc(spellings(v), func(s string) bool { return strings.Contains(text, s) })
 		})
 	}
 	if !quotes {
@@ -227,6 +217,19 @@ func (s secrets) clean(err error, trees ...map[string]any) error {
 	}
 	return w
 }
+
+// spellings are the ways in which a text may quote a string.
+func spellings(v string) []string {
+	list := []string{v, inside(strconv.Quote(v)), inside(strconv.QuoteToASCII(v))}
+	for _, f := range []func(any) ([]byte, error){canonicalValue, json.Marshal} {
+		if b, err := f(v); err == nil {
+			list = append(list, inside(string(b)))
+		}
+	}
+	return list
+}
+
+func inside(quoted string) string { return quoted[1 : len(quoted)-1] }
 
 // A withheldError keeps to itself a text that quotes a secret.
 type withheldError struct {

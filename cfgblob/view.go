@@ -23,6 +23,9 @@ type View interface {
 	// Get returns Snapshot().Get(path).
 	Get(path string) (any, error)
 
+	// Dict returns Snapshot().Dict(), the document as a dictionary.
+	Dict() Dict
+
 	// Version returns Snapshot().Version.
 	Version() uint64
 
