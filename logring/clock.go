@@ -8,12 +8,15 @@ import (
 	"time"
 )
 
-// Two clocks order records. The merge key of a record is a time of the machine's
-// monotonic clock, CLOCK_MONOTONIC in nanoseconds, which no setting of the wall
-// clock moves and which all processes of the machine share. A record that came
-// through slog has it from the monotonic reading in its time; a native event takes
-// the time stamp counter where that is the kernel's own clock, a third of the price
-// of a clock call, and the collector converts ([tickClock]).
+// The merge key of a record is a time of the machine's monotonic clock, which no
+// setting of the wall clock moves and which all processes of the machine share:
+// ticks of the time stamp counter where that is the kernel's own clock, a third of
+// the price of a clock call, else CLOCK_MONOTONIC in nanoseconds, which a record of
+// slog brings in its time. The collector converts ([tickClock]).
+//
+// All records of a worker have their keys from one of the two. Two clocks agree to some
+// hundred nanoseconds only, and a goroutine's next record may follow in another
+// lane within fifty.
 
 // origin is a moment as Go's clock and as CLOCK_MONOTONIC had it.
 var origin = func() (s struct {
@@ -93,6 +96,10 @@ func (k *tickClock) begin() {
 		k.update()
 	}
 }
+
+// clockSkew is how far keys and the collector's clock may disagree, in ns: what
+// both sides read a clock's offset with, and the slope, many times over.
+const clockSkew = 10_000
 
 // clockPeriod is how often the collector reads the clocks again, in ns.
 const clockPeriod = int64(time.Second)

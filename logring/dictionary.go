@@ -31,9 +31,6 @@ import (
 //	..           the bytes of the strings, one after the other
 //	..           for each time u32 nanoseconds, i32 zone offset
 const (
-	tagEvent uint32 = 2 // key in nanoseconds
-	tagTicks uint32 = 1 // beside it: key in ticks
-
 	eventFixed = 8
 	declFixed  = 16
 	maxMessage = 4 << 10

@@ -40,7 +40,7 @@ func (w *Writer) direct(h *handler, r *slog.Record, position []byte) bool {
 	}
 	limit := len(b) - depth - len(r.Message)
 	at := headerSize + len(position) + len(h.prefix) + len(h.opened)
-	ok := at <= limit && putHeader(b, r.Time, r.Level, len(r.Message), len(position) > 0)
+	ok := at <= limit && w.putHeader(b, r.Time, r.Level, len(r.Message), len(position) > 0)
 	if ok {
 		at = headerSize + copy(b[headerSize:], position)
 		at += copy(b[at:], h.prefix)
@@ -62,7 +62,7 @@ func (w *Writer) direct(h *handler, r *slog.Record, position []byte) bool {
 		at++
 	}
 	at += copy(b[at:], r.Message)
-	l.prod.Commit(at, tagRecord)
+	l.prod.Commit(at, w.stamp(b, tagRecord))
 	l.count++
 	due := w.bell.due(&l.fence)
 	l.unpin()
@@ -72,8 +72,8 @@ func (w *Writer) direct(h *handler, r *slog.Record, position []byte) bool {
 	return true
 }
 
-// putHeader writes the header of a record with nothing cut.
-func putHeader(b []byte, t time.Time, level slog.Level, msg int, source bool) bool {
+// putHeader writes the header of a record with nothing cut, but for a key in ticks.
+func (w *Writer) putHeader(b []byte, t time.Time, level slog.Level, msg int, source bool) bool {
 	if t.IsZero() || len(b) < headerSize {
 		return false
 	}
@@ -81,7 +81,9 @@ func putHeader(b []byte, t time.Time, level slog.Level, msg int, source bool) bo
 	if source {
 		flags = flagSource
 	}
-	le.PutUint64(b[offKey:], uint64(monotonicOf(t)))
+	if !w.ticks {
+		le.PutUint64(b[offKey:], uint64(monotonicOf(t)))
+	}
 	le.PutUint64(b[offTime:], uint64(wireNanos(t)))
 	le.PutUint64(b[offLevel:], uint64(uint32(wireLevel(level)))|flags<<32)
 	le.PutUint64(b[offCut:], uint64(msg)<<32)

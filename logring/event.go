@@ -203,13 +203,12 @@ func (w *Writer) log(e *event, args []slot) {
 // the lock, so that the keys of a lane never go back.
 func (w *Writer) fill(b []byte, e *event, args []slot) (tag uint32) {
 	tag = e.tag
-	var key uint64
 	if w.ticks {
-		key, tag = rdtsc(), tag|tagTicks
+		le.PutUint64(b, rdtsc())
+		tag |= tagTicks
 	} else {
-		key = uint64(monotonic())
+		le.PutUint64(b, uint64(monotonic()))
 	}
-	le.PutUint64(b, key)
 	b = b[eventFixed:]
 	rest := b[8*len(args):]
 	for i := range args {

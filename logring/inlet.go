@@ -195,7 +195,7 @@ func (r *inlet) drain(k *collection, limit int, now int64) (again bool) {
 	r.awake()
 	r.heed()
 	pid := int(r.pid.Load())
-	safe := now // all lanes are read after it, and up to here
+	safe := now - clockSkew // all lanes are read after it, and up to here
 	for _, l := range r.lanes {
 		if r.err != nil || l.class != classLane {
 			continue
@@ -242,7 +242,7 @@ func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid in
 			break
 		}
 		in := k.shelf.open(len(rec.Payload) + usualGrowth)
-		b, key, err := r.take(in.buf, rec)
+		b, key, lag, err := r.take(in.buf, rec)
 		if err != nil {
 			r.bad++
 			r.fail(err)
@@ -252,9 +252,9 @@ func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid in
 		in.buf = b
 		taken += len(p)
 		if key > latest {
-			latest = r.c.now() // it may have been written meanwhile
+			latest = r.c.now() + clockSkew // it may have been written meanwhile
 		}
-		k.m.enqueue(&l.source, entry{key: key, arrived: now, p: p, in: in, from: r.from, pid: pid}, latest)
+		k.m.enqueue(&l.source, entry{key: key, lag: lag, arrived: now, p: p, in: in, from: r.from, pid: pid}, latest)
 	}
 	l.cons.Release()
 	l.more = taken >= limit && r.err == nil
@@ -262,26 +262,36 @@ func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid in
 }
 
 // take copies a record out of shared memory, then checks it, and appends it to dst
-// in wire form: an event becomes a record like any other. Needs mu.
-func (r *inlet) take(dst []byte, rec ring.Record) (b []byte, key int64, err error) {
+// in wire form: an event becomes a record like any other. It returns the record's key,
+// by the monotonic clock, and how long before it the record was made. Needs mu.
+func (r *inlet) take(dst []byte, rec ring.Record) (b []byte, key, lag int64, err error) {
 	if number := rec.Tag >> 8; rec.Tag&0xff&^tagTicks == tagEvent {
 		r.raw = append(r.raw[:0], rec.Payload...)
 		f, err := r.dict.of(number)
 		if err != nil {
-			return dst, 0, err
+			return dst, 0, 0, err
 		}
 		if len(r.raw) >= eventFixed {
-			key = int64(le.Uint64(r.raw))
-		}
-		if rec.Tag&tagTicks != 0 {
-			key = r.c.clock.monotonic(uint64(key))
+			key = r.key(rec.Tag, int64(le.Uint64(r.raw)))
 		}
 		b, err = f.appendRecord(dst, r.raw, key, key+r.c.wall)
-		return b, key, err
+		return b, key, 0, err
 	}
 	b = append(dst, rec.Payload...)
-	w, err := parse(rec.Tag, b[len(dst):])
-	return b, w.key, err
+	w, err := parse(rec.Tag&^tagTicks, b[len(dst):])
+	key = r.key(rec.Tag, w.key)
+	if rec.Tag&tagTicks != 0 && w.flags&flagNoTime == 0 {
+		lag = key - (w.time - r.c.wall)
+	}
+	return b, key, lag, err
+}
+
+// key returns a record's key in nanoseconds.
+func (r *inlet) key(tag uint32, key int64) int64 {
+	if tag&tagTicks != 0 {
+		return r.c.clock.monotonic(uint64(key))
+	}
+	return key
 }
 
 // fail quarantines the ring.

@@ -42,18 +42,6 @@ func attachLane(view []byte, w ring.Waiter) (l lane, err error) {
 	return l, err
 }
 
-// put copies a record into the lane, if it has room.
-func (l *lane) put(tag uint32, payload []byte) bool {
-	b, err := l.prod.TryReserve(len(payload))
-	if err != nil {
-		return false
-	}
-	copy(b, payload)
-	l.prod.Commit(len(payload), tag)
-	l.count++
-	return true
-}
-
 // flushed reports whether the collector has taken everything up to tail. head is
 // stored by the collector when it has copied the records before it.
 func (l *lane) flushed(tail uint64) bool { return int64(load64(l.head)-tail) >= 0 }

@@ -9,7 +9,8 @@ import (
 // An entry is a record that was copied out and checked, waiting to be merged.
 type entry struct {
 	key     int64  // merge time in ns of the collector's clock, see merger
-	arrived int64  // when it was taken, by the same clock
+	lag     int64  // how long before its key the record says that it was made
+	arrived int64  // when it was taken, by the same clock as key
 	p       []byte // the payload, in the chunk
 	in      *chunk
 	from    *tally
@@ -160,7 +161,9 @@ func (m *merger) first(emit func(e *entry, late bool)) {
 		return
 	}
 	e := &s.q[s.head]
-	late := e.key < m.newest
+	// A record's time is taken before it is published, where it gets its key. Who was
+	// stopped in between is late, too.
+	late := e.key < m.newest || e.lag > m.window && e.key-e.lag < m.newest
 	if late {
 		m.late++
 	}

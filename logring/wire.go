@@ -7,7 +7,7 @@ import "encoding/binary"
 // ring's own. The package documentation shows the same as a table; it is a
 // public format.
 //
-//	0  i64 key    for merging: CLOCK_MONOTONIC in nanoseconds
+//	0  i64 key    for merging: CLOCK_MONOTONIC in nanoseconds, or ticks (tagTicks)
 //	8  i64 time   nanoseconds since 1970-01-01 UTC
 //	16 i32 level  as in log/slog: DEBUG -4, INFO 0, WARN 4, ERROR 8
 //	20 u16 flags
@@ -24,9 +24,15 @@ const (
 	// this file that an old reader would misread increments it.
 	formatVersion = 2
 
-	// tagRecord is the ring tag of a log record. Other tags are kept for later
-	// kinds; a collector that does not know one quarantines the ring.
-	tagRecord uint32 = 1
+	// The ring tag of a log record. Other tags are kept for later kinds; a collector
+	// that does not know one quarantines the ring.
+	//
+	//	bit  0     tagTicks: the key is ticks of the time stamp counter
+	//	bits 1–7   kind
+	//	bits 8–31  number of an event, else 0
+	tagTicks  uint32 = 1
+	tagRecord uint32 = 2
+	tagEvent  uint32 = 4 // see dictionary.go
 
 	offKey    = 0
 	offTime   = 8

@@ -168,7 +168,7 @@ func TestParseRefuses(t *testing.T) {
 		tag uint32
 		b   []byte
 	}{
-		"unknown kind of record":     {2, head(0, 0)},
+		"unknown kind of record":     {tagEvent, head(0, 0)},
 		"a header has 32":            {tagRecord, head(0, 0)[:headerSize-1]},
 		"unknown flags":              {tagRecord, head(flagsKnown+1, 0)},
 		"byte 20: unknown":           {tagRecord, second},

@@ -27,7 +27,7 @@ type Writer struct {
 	node  *nodePage
 	own   *workerPage
 	bell  doorbell
-	ticks bool // events take the time stamp counter
+	ticks bool // keys are ticks of the time stamp counter
 	dict  dictionary
 	terms terms
 
@@ -175,7 +175,7 @@ func (w *Writer) emit(payload []byte) error { return w.put(tagRecord, payload) }
 
 func (w *Writer) put(tag uint32, payload []byte) error {
 	if l := w.pin(); l != nil {
-		done := l.put(tag, payload)
+		done := w.putLane(l, tag, payload)
 		due := done && w.bell.due(&l.fence)
 		l.unpin()
 		if due {
@@ -186,6 +186,29 @@ func (w *Writer) put(tag uint32, payload []byte) error {
 		}
 	}
 	return w.putShared(tag, payload)
+}
+
+// putLane copies a record into this P's lane, if that has room.
+func (w *Writer) putLane(l *lane, tag uint32, payload []byte) bool {
+	b, err := l.prod.TryReserve(len(payload))
+	if err != nil {
+		return false
+	}
+	copy(b, payload)
+	l.prod.Commit(len(payload), w.stamp(b, tag))
+	l.count++
+	return true
+}
+
+// stamp gives a record its key, the first thing in it, where that is ticks, and returns
+// its tag. It is called pinned or with the lock, right before the commit, so that the keys
+// of a lane never go back.
+func (w *Writer) stamp(b []byte, tag uint32) uint32 {
+	if !w.ticks || len(b) < 8 {
+		return tag // the key is the monotonic reading of the record's time
+	}
+	le.PutUint64(b, rdtsc())
+	return tag | tagTicks
 }
 
 // putShared puts a record into the shared lane.
@@ -199,7 +222,7 @@ func (w *Writer) putShared(tag uint32, payload []byte) error {
 		return err
 	}
 	copy(b, payload)
-	w.shared.prod.Commit(len(payload), tag)
+	w.shared.prod.Commit(len(payload), w.stamp(b, tag))
 	w.stats.Committed++
 	if w.bell.due(&w.shared.fence) {
 		w.bell.answer()
