@@ -11,7 +11,7 @@ need = command -v $(1) >/dev/null || { echo "$@ needs $(1): install Debian's pac
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: run build test race fuzz stress bench lint fmt model test-arm64 clean
+.PHONY: run build test race fuzz stress bench lint fmt model test-arm64 test-hpc clean
 
 run: bin/wordcount
 	./bin/wordcount -input "$$($(GO) env GOROOT)/src" -out out $(ARGS)
@@ -64,6 +64,14 @@ test-arm64:
 	@$(call need,qemu-aarch64,qemu-user)
 	GOARCH=arm64 $(GO) vet ./...
 	SHMKIT_TEST_EMULATOR=qemu-aarch64 GOARCH=arm64 CGO_ENABLED=0 $(GO) test -short -exec qemu-aarch64 ./ring/... ./seqlock/... ./shm/...
+
+# A job of ours inside a real Slurm, with nodes of its own on this machine, and under
+# mpirun. Needs root, for Slurm's daemons.
+test-hpc:
+	@$(call need,slurmctld,slurm-wlm)
+	@$(call need,munged,munge)
+	@$(call need,mpirun,openmpi-bin)
+	cd examples && SHMKIT_TEST_SLURM=1 $(GO) test -count=1 -timeout 15m ./hpc
 
 clean:
 	rm -rf bin out

@@ -36,7 +36,7 @@ type JoinOptions struct {
 	Node string
 
 	// StopSignals end [Worker.Context] as SIGTERM and SIGINT do: those by which the
-	// batch system warns (srun --signal), say.
+	// batch system warns (sbatch --signal), say.
 	StopSignals []os.Signal
 }
 

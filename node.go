@@ -97,6 +97,8 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		Output:    n.logs.Line,
 		Guests:    true,
 		Joined:    o.joined,
+
+		LeaveTimeout: o.StopTimeout,
 		Exit:      n.workerEnded,
 	})
 	if err != nil {

@@ -62,7 +62,8 @@ type Options struct {
 	RingSize, MaxRecord int
 
 	// StopTimeout is how long a worker may take from SIGTERM to its end before it
-	// is killed, unless its Spec says otherwise. Default: 20 s.
+	// is killed, unless its Spec says otherwise, and how long processes that joined
+	// may take to leave. Default: 20 s.
 	StopTimeout time.Duration
 
 	joined func(spawn.Info) // of a node process of its own, see serve.go

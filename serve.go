@@ -140,8 +140,11 @@ func serveRun(name string, report *os.File) error {
 	if err != nil {
 		return err
 	}
+	// Batch systems send SIGTERM several times, and warnings to whatever is in the
+	// job. They are for the ranks: the node writes until those have left.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGXCPU)
 	o, err := fn(ctx)
 	if err != nil {
 		return err
@@ -171,8 +174,7 @@ func serveRun(name string, report *os.File) error {
 	report.Close()
 	select {
 	case <-p.over:
-	case <-ctx.Done():
-		stop() // a second signal ends the process
+	case <-ctx.Done(): // Close asks the ranks to leave and waits for them
 	}
 	return n.Close()
 }

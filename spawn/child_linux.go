@@ -274,14 +274,18 @@ func (r *childResource) take(m message) {
 // Context ends when the worker is to stop. [context.Cause] says why: a
 // *[SignalError], [ErrServerGone], or [ErrAskedToLeave]. From the first call on, the first SIGTERM or
 // SIGINT ends the context in place of the process; a second one ends the process
-// in the usual way. A worker that never calls it is simply ended by the first.
+// in the usual way. A worker that never calls it is simply ended by the first. In a
+// process that joined all of them are taken: batch systems send SIGTERM several
+// times, and SIGKILL when they mean it.
 func (c *Child) Context() context.Context {
 	c.signals.Do(func() {
 		ch := make(chan os.Signal, 1)
 		signal.Notify(ch, append([]os.Signal{syscall.SIGTERM, syscall.SIGINT}, c.stopOn...)...)
 		go func() {
 			sig := <-ch
-			signal.Stop(ch) // back to the default, unless somebody else listens
+			if !c.guest {
+				signal.Stop(ch) // back to the default, unless somebody else listens
+			}
 			c.cancel(&SignalError{sig})
 		}()
 	})

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -273,7 +274,7 @@ const lastGrace = 500 * time.Millisecond
 // start: a group goes when those that may need it are gone. The largest StopTimeout
 // among them bounds all of it: when that is over, those that still run are told
 // together, and killed half a second later. Then the guests are asked to leave: those
-// who have not after [DefaultStopTimeout], or when ctx ends, lose their connection.
+// who have not after Options.LeaveTimeout, or when ctx ends, lose their connection.
 // New workers can be started, and guests join, afterwards.
 func (s *Server) Stop(ctx context.Context) error {
 	groups := s.live()
@@ -294,7 +295,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 	wg.Wait()
 	if s.guests != nil {
-		s.guests.stop(ctx, DefaultStopTimeout)
+		s.guests.stop(ctx, cmp.Or(s.opt.LeaveTimeout, DefaultStopTimeout))
 	}
 	return errors.Join(errs...)
 }

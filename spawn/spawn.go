@@ -132,6 +132,10 @@ type Options struct {
 	// same resources as function workers: see [Join].
 	Guests bool
 
+	// LeaveTimeout is how long guests may take to leave when the server stops.
+	// Default: [DefaultStopTimeout].
+	LeaveTimeout time.Duration
+
 	// Joined is called for each guest when it has been given its resources.
 	Joined func(Info)
 }

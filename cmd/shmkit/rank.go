@@ -57,7 +57,7 @@ timeout is killed. Choose it below the grace time of the batch system.
 The exit code is that of COMMAND, or 128+signal.`,
 		Example: `  srun -n 8 shmkit rank -- ./a.out
   mpirun -np 4 shmkit rank --log json:out.jsonl -- python3 rank.py
-  srun --signal=USR1@60 shmkit rank --stop-signal USR1 -- ./a.out`,
+  sbatch --signal=USR1@60 …; srun shmkit rank --stop-signal USR1 -- ./a.out`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 || args[0] == "" {
 				return usageErrorf(cmd, "COMMAND is missing: write shmkit rank -- COMMAND [ARG…]")
