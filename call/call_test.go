@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -131,6 +132,8 @@ func fail(ctx context.Context, how string) (int, error) {
 		return 1, errors.New(strings.Repeat("ä", 1<<20))
 	case "panic":
 		panic("out of cheese")
+	case "goexit":
+		runtime.Goexit()
 	}
 	return 0, nil
 }
@@ -161,6 +164,7 @@ func TestErrorsKeepTheirIdentity(t *testing.T) {
 		{"file", fs.ErrNotExist, `call: "box".Fail: open /x: no such file or directory`, fs.ErrPermission},
 		{"both", errEmpty, "", errLocal},
 		{"panic", nil, `call: "box".Fail: panic: out of cheese`, errEmpty},
+		{"goexit", nil, `call: "box".Fail: the function ended its goroutine`, errEmpty},
 		{"long", nil, "", errEmpty},
 	} {
 		n, err := api.Fail(t.Context(), c.how)

@@ -20,9 +20,16 @@ type Conn struct {
 	ctx     context.Context
 	end     context.CancelCauseFunc
 
-	mu    sync.Mutex
-	last  uint32
-	calls map[uint32]chan frame // of capacity 1; nil for one whose caller has gone
+	// reading holds a token while somebody reads: one of those who wait for an answer,
+	// or drain. buf is theirs.
+	reading chan struct{}
+	buf     []byte
+
+	mu       sync.Mutex
+	last     uint32
+	calls    map[uint32]chan frame // of capacity 1; nil for one whose caller has gone
+	orphans  int                   // such calls
+	draining bool                  // somebody takes their answers
 }
 
 type offer struct {
@@ -33,7 +40,7 @@ type offer struct {
 // Attach opens what [Server.Donate] gave to this worker, and takes ownership of the
 // files, also in the case of an error.
 func Attach(files []*os.File, words []string) (*Conn, error) {
-	c := &Conn{name: "call", offered: map[string]offer{}, calls: map[uint32]chan frame{}}
+	c := &Conn{name: "call", offered: map[string]offer{}, calls: map[uint32]chan frame{}, reading: make(chan struct{}, 1)}
 	limit, err := c.readWords(words)
 	if err == nil && (len(files) != 1 || files[0] == nil) {
 		err = fmt.Errorf("%d files, want 1: pass on what Donate returned", len(files))
@@ -51,14 +58,7 @@ func Attach(files []*os.File, words []string) (*Conn, error) {
 		return nil, fmt.Errorf("call: attach %q: %w", c.name, err)
 	}
 	c.ctx, c.end = context.WithCancelCause(context.Background())
-	go func() {
-		err := c.link.receive(c.take)
-		if err == nil {
-			err = ErrGone
-		}
-		c.end(err)
-		c.link.close()
-	}()
+	c.buf = c.link.buffer()
 	return c, nil
 }
 
@@ -161,20 +161,14 @@ func (c *Conn) call(ctx context.Context, m method, index uint16, ok bool, args [
 		}
 		return nil, false, err
 	}
-	select {
-	case f := <-answer:
-		return c.result(m, f)
-	case <-c.ctx.Done():
-		select {
-		case f := <-answer: // it came before the end
-			return c.result(m, f)
-		default:
-			return nil, true, context.Cause(c.ctx)
+	f, err := c.await(ctx, answer)
+	if err != nil {
+		if ctx.Err() != nil {
+			c.abandon(id)
 		}
-	case <-ctx.Done():
-		c.abandon(id)
-		return nil, true, ctx.Err()
+		return nil, true, err
 	}
+	return c.result(m, f)
 }
 
 // gone is why the connection has ended, or will have in a moment.

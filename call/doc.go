@@ -29,8 +29,9 @@
 //  3. The owner's errors are found by errors.Is and errors.As where they are
 //     registered ([RegisterError], [RegisterErrorType]), and keep their text always.
 //  4. A worker, however hostile, costs the owner one descriptor, one goroutine that
-//     reads, and Options.MaxCalls goroutines and messages of Options.MaxMessage
-//     bytes. What does not keep to the protocol loses its connection, and is logged.
+//     reads, and at most 2·Options.MaxCalls goroutines with a message each, of at most
+//     Options.MaxMessage bytes. What does not keep to the protocol loses its
+//     connection, and is logged.
 //  5. Who calls is known by the socket ([CallerOf]), never from what a message says.
 //  6. A function that panics fails that call only.
 //

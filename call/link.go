@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -97,16 +98,12 @@ func (l *link) write(msg []byte, wait bool) (full bool, err error) {
 // receive hands each message to take until that returns an error, or the link ends,
 // which is not an error. The message is valid until take returns.
 func (l *link) receive(take func(frame) error) error {
-	buf := make([]byte, headerSize+l.max+1) // one more: a message that is too large shows
+	buf := l.buffer()
 	for {
-		n, err := l.conn.Read(buf)
-		if err != nil {
+		f, err := l.next(buf)
+		if err == io.EOF {
 			return nil
 		}
-		if n == len(buf) {
-			return fmt.Errorf("message of more than %d bytes", l.max)
-		}
-		f, err := parseFrame(buf[:n])
 		if err == nil {
 			err = take(f)
 		}
@@ -115,6 +112,26 @@ func (l *link) receive(take func(frame) error) error {
 		}
 	}
 }
+
+// next waits for the next message, which is in buf. The error is io.EOF at the end of
+// the link, os.ErrDeadlineExceeded after a read deadline, and any other what is
+// wrong with the message.
+func (l *link) next(buf []byte) (frame, error) {
+	n, err := l.conn.Read(buf)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return frame{}, os.ErrDeadlineExceeded
+	case err != nil:
+		return frame{}, io.EOF
+	case n == len(buf):
+		return frame{}, fmt.Errorf("message of more than %d bytes", l.max)
+	}
+	return parseFrame(buf[:n])
+}
+
+// buffer is for next: one byte more than a message has, so that one which is too
+// large shows.
+func (l *link) buffer() []byte { return make([]byte, headerSize+l.max+1) }
 
 // close wakes everybody who sends or receives.
 func (l *link) close() { l.conn.Close() }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"reflect"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,12 +25,17 @@ type session struct {
 	// worker that does not take its answers is not read any further.
 	slots chan struct{}
 
+	tasks chan task // to the idle worker goroutine
+	// idle is true while there is one. Swapped by those who finish a task, cleared by
+	// the one that takes another. It guards no other memory.
+	idle atomic.Bool
+
 	mu    sync.Mutex
 	calls map[uint32]context.CancelCauseFunc // that run, at most Options.MaxCalls
 }
 
 func newSession(s *Server, caller Caller, offered []bound, l *link) *session {
-	c := &session{s: s, link: l, caller: caller, offered: offered, calls: map[uint32]context.CancelCauseFunc{}}
+	c := &session{s: s, link: l, caller: caller, offered: offered, calls: map[uint32]context.CancelCauseFunc{}, tasks: make(chan task)}
 	c.slots = make(chan struct{}, 2*s.o.MaxCalls) // as many again may be about to be counted out
 	c.ctx, c.cancel = context.WithCancelCause(context.WithValue(context.Background(), callerKey{}, caller))
 	return c
@@ -88,15 +93,43 @@ func (c *session) take(f frame) error {
 	args := make([]reflect.Value, 1, 1+len(m.in))
 	args[0] = reflect.ValueOf(ctx)
 	args, err = readValues(f.body, m.in, args)
-	c.s.running.Go(func() { // the reader is counted, so this is not the first
-		defer func() { <-c.slots }()
-		if err == nil {
-			c.run(f, m, args)
-		} else {
-			c.answerError(f, err)
-		}
-	})
+	c.start(task{f.id, m, args, err})
 	return nil
+}
+
+// A task is one call to run, or to refuse with err.
+type task struct {
+	id   uint32
+	m    bound
+	args []reflect.Value
+	err  error
+}
+
+// start runs a task beside the others: in a goroutine that has run one before, if
+// there is an idle one. Its stack has grown already, which a new one's would have to.
+func (c *session) start(t task) {
+	select {
+	case c.tasks <- t:
+	default:
+		c.s.running.Go(func() { c.work(t) }) // the reader is counted, so this is not the first
+	}
+}
+
+// work runs tasks. One goroutine stays for more, until the connection ends.
+func (c *session) work(t task) {
+	for {
+		c.run(t)
+		<-c.slots
+		if c.idle.Swap(true) {
+			return
+		}
+		select {
+		case t = <-c.tasks:
+			c.idle.Store(false)
+		case <-c.ctx.Done():
+			return
+		}
+	}
 }
 
 // begin counts a call in.
@@ -126,10 +159,10 @@ func (c *session) begin(f frame) (context.Context, error) {
 
 // finish counts a call out and sends its answer, in this order: whoever has the
 // answer may begin another.
-func (c *session) finish(f frame, msg []byte) {
+func (c *session) finish(id uint32, msg []byte) {
 	c.mu.Lock()
-	cancel := c.calls[f.id]
-	delete(c.calls, f.id)
+	cancel := c.calls[id]
+	delete(c.calls, id)
 	c.mu.Unlock()
 	cancel(context.Canceled)
 	if err := c.link.send(c.ctx, msg); err != nil && c.ctx.Err() == nil {
@@ -137,46 +170,57 @@ func (c *session) finish(f frame, msg []byte) {
 	}
 }
 
-func (c *session) answerError(f frame, err error) {
-	msg := newMessage(frame{id: f.id, kind: kindError})
-	c.finish(f, append(msg, encodeError(err, c.link.max)...))
+func (c *session) answerError(id uint32, err error) {
+	msg := newMessage(frame{id: id, kind: kindError})
+	c.finish(id, append(msg, encodeError(err, c.link.max)...))
 }
 
-// run calls the function. A panic, or a runtime.Goexit, fails this call only.
-func (c *session) run(f frame, m bound, args []reflect.Value) {
+// run calls the function and answers.
+func (c *session) run(t task) {
+	results, err := c.invoke(t)
+	if err == nil {
+		err, _ = results[len(t.m.out)].Interface().(error)
+	}
+	msg := newMessage(frame{id: t.id, kind: kindResult})
+	for i := 0; err == nil && i < len(t.m.out); i++ {
+		if msg, err = appendValue(msg, results[i]); err != nil {
+			err = fmt.Errorf("result %d: %w", i+1, err)
+		}
+	}
+	if n := len(msg) - headerSize; err == nil && n > c.link.max {
+		err = fmt.Errorf("%w: results of %d bytes, at most %d: return less, or share memory", ErrTooLarge, n, c.link.max)
+	}
+	if err != nil {
+		c.answerError(t.id, err)
+		return
+	}
+	c.finish(t.id, msg)
+}
+
+// invoke calls the function. A panic fails this call only, and so does a
+// runtime.Goexit, which also ends this goroutine: then the answer is sent from here.
+func (c *session) invoke(t task) (results []reflect.Value, err error) {
+	if t.err != nil {
+		return nil, t.err
+	}
 	returned := false
 	defer func() {
 		if returned {
 			return
 		}
-		err := errors.New("the function ended its goroutine")
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-			c.s.o.Log.Error("a call panicked", "call", c.s.o.Name+"."+m.name, "of", c.caller.Group, "rank", c.caller.Rank,
-				"panic", p, slog.String("stack", string(debug.Stack())))
-		}
-		c.answerError(f, err)
-	}()
-	results := m.fn.Call(args)
-	returned = true
-
-	if err, _ := results[len(m.out)].Interface().(error); err != nil {
-		c.answerError(f, err)
-		return
-	}
-	msg := newMessage(frame{id: f.id, kind: kindResult})
-	var err error
-	for i, v := range results[:len(m.out)] {
-		if msg, err = appendValue(msg, v); err != nil {
-			c.answerError(f, fmt.Errorf("result %d: %w", i+1, err))
+		p := recover()
+		if p == nil {
+			c.answerError(t.id, errors.New("the function ended its goroutine"))
+			<-c.slots
 			return
 		}
-	}
-	if n := len(msg) - headerSize; n > c.link.max {
-		c.answerError(f, fmt.Errorf("%w: results of %d bytes, at most %d: return less, or share memory", ErrTooLarge, n, c.link.max))
-		return
-	}
-	c.finish(f, msg)
+		err = fmt.Errorf("panic: %v", p)
+		c.s.o.Log.Error("a call panicked", "call", c.s.o.Name+"."+t.m.name, "of", c.caller.Group, "rank", c.caller.Rank,
+			"panic", p, "stack", string(debug.Stack()))
+	}()
+	results = t.m.fn.Call(t.args)
+	returned = true
+	return results, nil
 }
 
 // timeLeft is what a message says of a context's deadline.
