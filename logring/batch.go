@@ -11,11 +11,12 @@ import (
 // and a hold on the private memory that they point into. All sinks read the same
 // batch; the last one gives it back.
 type batch struct {
-	number uint64 // from 1
-	recs   []Record
-	chunks []*chunk
-	bytes  int          // of the payloads
-	refs   atomic.Int32 // sinks that still read it; stored and loaded by goroutines of this process
+	number  uint64 // from 1
+	recs    []Record
+	chunks  []*chunk
+	bytes   int          // of the payloads
+	receipt *receipt     // to be marked when all sinks are done; nil if nobody waits for it
+	refs    atomic.Int32 // sinks that still read it; stored and loaded by goroutines of this process
 }
 
 const (
@@ -57,7 +58,7 @@ func (b *batch) add(e *entry, late bool) {
 	*r = Record{
 		Level: slog.Level(w.level), Message: stringOf(w.msg),
 		Group: e.from.group, Worker: e.from.rank, PID: e.pid, Stream: e.stream,
-		Continued: w.flags&flagContinued != 0, Truncated: int(w.cut), Late: late,
+		Continued: w.flags&flagContinued != 0, Truncated: int(w.cut), Late: late, Salvaged: e.salvaged,
 		source: w.source, attrs: w.attrs, from: e.from,
 	}
 	if w.flags&flagNoTime == 0 {
@@ -72,6 +73,11 @@ func (b *batch) size() int { return b.bytes + cap(b.recs)*recordSize }
 func (b *batch) done() {
 	if b.refs.Add(-1) > 0 {
 		return
+	}
+	if r := b.receipt; r != nil {
+		b.receipt = nil
+		r.done.Store(true)
+		r.wake()
 	}
 	for _, k := range b.chunks {
 		k.done()

@@ -18,7 +18,12 @@ type collection struct {
 	out    *batch   // being filled
 	made   uint64   // batches
 	fresh  []*inlet // scratch
-	timer  *time.Timer
+
+	// See crash.go. Empty and nil without CollectorOptions.CrashDir.
+	receipt  *receipt   // of the batch being filled
+	receipts []*receipt // of batches that were handed and are not settled, the oldest first
+	leaving  []*inlet   // their workers are gone, their records not yet written
+	timer    *time.Timer
 }
 
 // Bounds of one pass: no ring is read further before the others had their turn,
@@ -38,8 +43,13 @@ func (c *Collector) run() {
 	defer close(c.ended)
 	k := &collection{c: c, m: merger{window: int64(c.o.Window)}, timer: time.NewTimer(time.Hour)}
 	k.timer.Stop()
+	if c.keeps() {
+		k.receipt = &receipt{}
+	}
+	k.salvage(c.left)
 	for {
 		mail := k.takeMail()
+		k.settle()
 		read := c.now()
 		again := k.pass(passBytes)
 		for _, r := range mail.detach {
@@ -140,7 +150,7 @@ func (k *collection) flush() {
 }
 
 // emit adds one entry to the batch.
-func (k *collection) emit(e *entry, late bool) {
+func (k *collection) emit(s *source, e *entry, late bool) {
 	if k.out != nil && !k.out.fits(len(e.p)) {
 		k.hand()
 	}
@@ -148,6 +158,9 @@ func (k *collection) emit(e *entry, late bool) {
 		k.made++
 		k.out = newBatch(k.m.count + 1)
 		k.out.number = k.made
+	}
+	if s.kept != nil {
+		k.note(s.kept)
 	}
 	k.out.add(e, late)
 }
@@ -161,6 +174,9 @@ func (k *collection) hand() {
 	}
 	k.out = nil
 	c := k.c
+	if k.receipt != nil {
+		k.seal(b)
+	}
 	b.refs.Store(int32(len(c.sinks)) + 1)
 	var full []*runner
 	for _, r := range c.sinks {
@@ -240,6 +256,11 @@ func (k *collection) detach(r *inlet) {
 	}
 	k.inlets = slices.DeleteFunc(k.inlets, func(x *inlet) bool { return x == r })
 	r.letGo(k.c)
+	if k.receipt != nil {
+		k.leaving = append(k.leaving, r)
+	} else {
+		r.forget()
+	}
 	if k.m.bytes > maxHeld {
 		k.release(k.c.now())
 	}
@@ -254,4 +275,5 @@ func (k *collection) finish() {
 	k.m.upTo(math.MaxInt64, k.emit)
 	k.hand()
 	k.shelf.end()
+	k.c.last = k
 }

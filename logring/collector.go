@@ -53,6 +53,18 @@ type CollectorOptions struct {
 	// another wait, until there is room again.
 	MaxWait time.Duration
 
+	// CrashDir, if set, is a directory for the segments of the workers, so that
+	// what a killed node has not written can be read after it: by the next collector
+	// of that directory, which begins with it, or by [Salvage]. It has to be on this
+	// machine, of mode 0700 and the caller's own, best on a tmpfs such as /dev/shm;
+	// it is made if its parent is there.
+	//
+	// Space in the rings is then given back when all sinks have written its
+	// records, so that RingSize is all that a worker may be ahead of the slowest
+	// sink. A worker of the same user can cut off a file, which ends the
+	// node: without CrashDir it cannot.
+	CrashDir string
+
 	lanes int // of measurements: so many more than there are CPUs
 }
 
@@ -87,6 +99,10 @@ type Collector struct {
 
 	local local
 
+	made atomic.Uint64 // crash files; any goroutine that calls Donate
+	left *salvage      // what a killed node has left, or nil
+	last *collection   // set by run before ended is closed
+
 	mu      sync.Mutex
 	tallies map[who]*tally
 	levels  map[string]slog.Level // of groups that have their own
@@ -115,19 +131,22 @@ type flush struct{ handed chan struct{} }
 
 // NewCollector starts a collector.
 func NewCollector(o CollectorOptions) (*Collector, error) {
-	if err := o.check(); err != nil {
-		for _, s := range o.Sinks {
-			if s == nil {
-				continue
-			}
-			if inner, _ := resolveSink(s); inner != nil {
-				inner.Close()
-			}
-		}
+	err := o.check()
+	var left *salvage
+	if err == nil && o.CrashDir != "" {
+		left, err = o.enterCrashDir()
+	}
+	if err != nil {
+		o.closeSinks()
 		return nil, err
 	}
+	return startCollector(o, left), nil
+}
+
+// startCollector starts a collector with options that were checked.
+func startCollector(o CollectorOptions, left *salvage) *Collector {
 	c := &Collector{
-		o: o, remote: remoteBarrier(), level: o.Level,
+		o: o, left: left, remote: remoteBarrier(), level: o.Level,
 		wake: make(chan struct{}, 1), abort: make(chan struct{}), ended: make(chan struct{}), closed: make(chan struct{}),
 		tallies: map[who]*tally{}, levels: map[string]slog.Level{},
 	}
@@ -140,7 +159,19 @@ func NewCollector(o CollectorOptions) (*Collector, error) {
 		c.sinks = append(c.sinks, startRunner(s, c.abort, c.tell))
 	}
 	go c.run()
-	return c, nil
+	return c
+}
+
+// closeSinks closes the sinks of a collector that is not to be.
+func (o *CollectorOptions) closeSinks() {
+	for _, s := range o.Sinks {
+		if s == nil {
+			continue
+		}
+		if inner, _ := resolveSink(s); inner != nil {
+			inner.Close()
+		}
+	}
 }
 
 // check fills in the defaults and says what cannot be.
@@ -262,6 +293,7 @@ func (c *Collector) Close(ctx context.Context) error {
 		}
 	}
 	close(inTime)
+	c.last.settleRest()
 	c.err = errors.Join(errs...)
 	return c.err
 }

@@ -3,6 +3,8 @@ package logring
 import (
 	"fmt"
 	"sync"
+
+	"shmkit/ring"
 )
 
 // The dictionary of a worker: its events' declarations, in the order of their first
@@ -107,8 +109,41 @@ type definition struct {
 type definitions struct {
 	words *uint64 // in the segment, as mem
 	mem   []byte
-	read  int // bytes taken so far
+	read  int    // bytes taken so far
+	raw   []byte // the event being decoded
 	by    map[uint32]*definition
+}
+
+// take copies a record out of shared memory, then checks it, and appends it to dst
+// in wire form: an event becomes a record like any other. It returns the record's key,
+// by the monotonic clock, and how long before it the record was made. clock tells what
+// ticks mean, and adding wall makes monotonic time wall time.
+func (d *definitions) take(dst []byte, rec ring.Record, clock *tickClock, wall int64) (b []byte, key, lag int64, err error) {
+	nanoseconds := func(key int64) int64 {
+		if rec.Tag&tagTicks != 0 {
+			return clock.monotonic(uint64(key))
+		}
+		return key
+	}
+	if number := rec.Tag >> 8; rec.Tag&0xff&^tagTicks == tagEvent {
+		d.raw = append(d.raw[:0], rec.Payload...)
+		f, err := d.of(number)
+		if err != nil {
+			return dst, 0, 0, err
+		}
+		if len(d.raw) >= eventFixed {
+			key = nanoseconds(int64(le.Uint64(d.raw)))
+		}
+		b, err = f.appendRecord(dst, d.raw, key, key+wall)
+		return b, key, 0, err
+	}
+	b = append(dst, rec.Payload...)
+	w, err := parse(rec.Tag&^tagTicks, b[len(dst):])
+	key = nanoseconds(w.key)
+	if rec.Tag&tagTicks != 0 && w.flags&flagNoTime == 0 {
+		lag = key - (w.time - wall)
+	}
+	return b, key, lag, err
 }
 
 // of returns the definition of an event.

@@ -23,7 +23,7 @@ type jsonFormat struct {
 // nobody can forge where a record comes from.
 func reserved(key []byte) bool {
 	switch string(key) {
-	case "time", "level", "msg", "source", "group", "worker", "pid", "stream", "continued", "late", "truncated":
+	case "time", "level", "msg", "source", "group", "worker", "pid", "stream", "continued", "late", "salvaged", "truncated":
 		return true
 	}
 	return false
@@ -59,6 +59,9 @@ func (f *jsonFormat) append(dst []byte, r *Record) []byte {
 	}
 	if r.Late {
 		dst = append(dst, `,"late":true`...)
+	}
+	if r.Salvaged {
+		dst = append(dst, `,"salvaged":true`...)
 	}
 	if r.Truncated > 0 {
 		dst = append(dst, `,"truncated":`...)

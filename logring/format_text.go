@@ -107,6 +107,9 @@ func appendMarks(dst []byte, r *Record) []byte {
 	if r.Late {
 		dst = append(dst, " late=true"...)
 	}
+	if r.Salvaged {
+		dst = append(dst, " salvaged=true"...)
+	}
 	if r.Truncated > 0 {
 		dst = append(dst, " truncated="...)
 		dst = strconv.AppendInt(dst, int64(r.Truncated), 10)

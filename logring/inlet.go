@@ -32,7 +32,6 @@ type inlet struct {
 	mu      sync.Mutex // of what follows: the collector's goroutine and Stats
 	lanes   []*intake  // one for each ring of the segment
 	dict    definitions
-	raw     []byte          // the event being decoded
 	err     error           // quarantined; stored under mu by the collector's goroutine, which reads it without
 	serving bool            // a goroutine works on a flush that the worker asked for
 	heeded  uint64          // the last one
@@ -110,7 +109,14 @@ func (c *Collector) newInlet(group string, rank int) (*inlet, error) {
 		return nil, err
 	}
 	name := fmt.Sprintf("%s.%s.%d", c.o.Name, group, rank)
-	seg, err := shm.Create(shm.Options{Name: name, Kind: shm.KindOf(segmentKind), Schema: formatVersion, Size: layout.size, HandOff: shm.ReadWrite})
+	o := shm.Options{Name: name, Kind: shm.KindOf(segmentKind), Schema: formatVersion, Size: layout.size, HandOff: shm.ReadWrite}
+	var seg *shm.Segment
+	if c.o.CrashDir == "" {
+		seg, err = shm.Create(o)
+	} else {
+		o.Name = crashName(os.Getpid(), c.made.Add(1), group, rank)
+		seg, err = shm.CreateNamed(c.o.CrashDir, o)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +150,11 @@ func (c *Collector) inletOver(view []byte, layout leaseLayout, name, group strin
 			return nil, err
 		}
 		capacity, _, _ := ring.Geometry(len(v)) // NewConsumer has checked it
-		r.lanes = append(r.lanes, &intake{cons: cons, size: capacity, class: spot.class})
+		l := &intake{cons: cons, size: capacity, class: spot.class}
+		if c.keeps() {
+			l.kept = &kept{of: r, lane: l}
+		}
+		r.lanes = append(r.lanes, l)
 	}
 	r.announce() // the first record rings
 	return r, nil
@@ -231,7 +241,7 @@ func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid in
 	limit = min(limit, l.size)
 	latest := now
 	l.more = false
-	taken := 0
+	taken, entries := 0, uint64(0)
 	for taken < limit {
 		rec, ok, err := l.cons.Next()
 		if err != nil {
@@ -254,9 +264,14 @@ func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid in
 		if key > latest {
 			latest = r.c.now() + clockSkew // it may have been written meanwhile
 		}
+		entries++
 		k.m.enqueue(&l.source, entry{key: key, lag: lag, arrived: now, p: p, in: in, from: r.from, pid: pid}, latest)
 	}
-	l.cons.Release()
+	if l.kept != nil {
+		l.kept.settleAt(l.cons.Mark(), entries)
+	} else {
+		l.cons.Release()
+	}
 	l.more = taken >= limit && r.err == nil
 	return l.more || taken > l.size/busyShare
 }
@@ -265,33 +280,7 @@ func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid in
 // in wire form: an event becomes a record like any other. It returns the record's key,
 // by the monotonic clock, and how long before it the record was made. Needs mu.
 func (r *inlet) take(dst []byte, rec ring.Record) (b []byte, key, lag int64, err error) {
-	if number := rec.Tag >> 8; rec.Tag&0xff&^tagTicks == tagEvent {
-		r.raw = append(r.raw[:0], rec.Payload...)
-		f, err := r.dict.of(number)
-		if err != nil {
-			return dst, 0, 0, err
-		}
-		if len(r.raw) >= eventFixed {
-			key = r.key(rec.Tag, int64(le.Uint64(r.raw)))
-		}
-		b, err = f.appendRecord(dst, r.raw, key, key+r.c.wall)
-		return b, key, 0, err
-	}
-	b = append(dst, rec.Payload...)
-	w, err := parse(rec.Tag&^tagTicks, b[len(dst):])
-	key = r.key(rec.Tag, w.key)
-	if rec.Tag&tagTicks != 0 && w.flags&flagNoTime == 0 {
-		lag = key - (w.time - r.c.wall)
-	}
-	return b, key, lag, err
-}
-
-// key returns a record's key in nanoseconds.
-func (r *inlet) key(tag uint32, key int64) int64 {
-	if tag&tagTicks != 0 {
-		return r.c.clock.monotonic(uint64(key))
-	}
-	return key
+	return r.dict.take(dst, rec, &r.c.clock, r.c.wall)
 }
 
 // fail quarantines the ring.
@@ -378,7 +367,7 @@ var ringReasons = [ring.NumReasons]string{
 	ring.DropCaller3:  DropLimited,
 }
 
-// letGo ends the inlet: its account is added to the tally, its memory given back.
+// letGo ends the inlet: its account is added to the tally. Its memory is still there.
 func (r *inlet) letGo(c *Collector) {
 	c.mu.Lock()
 	attempted, left, dropped := r.claims()
@@ -394,10 +383,14 @@ func (r *inlet) letGo(c *Collector) {
 	t.rings = slices.DeleteFunc(t.rings, isThis)
 	c.rings = slices.DeleteFunc(c.rings, isThis)
 	c.mu.Unlock()
-	if err := r.free(); err != nil {
-		c.say(slog.LevelError, "log ring not unmapped", slog.String("error", err.Error()))
-	}
 	close(r.gone)
+}
+
+// forget gives the memory back.
+func (r *inlet) forget() {
+	if err := r.free(); err != nil {
+		r.c.say(slog.LevelError, "log ring not unmapped", slog.String("error", err.Error()))
+	}
 }
 
 // Close drains the ring to its end and gives it back; the worker has to be dead.
@@ -412,6 +405,11 @@ func (r *inlet) Close() error {
 // Started notes which process has the ring.
 func (r *inlet) Started(pid int, _ func(payload []byte, files ...*os.File) error) {
 	r.pid.Store(int64(pid))
+	r.mu.Lock()
+	if !r.freed {
+		store32(&r.page.pid, uint32(pid)) // the node only; loaded by who salvages the segment
+	}
+	r.mu.Unlock()
 	r.c.tallyOf(r.from.group, r.from.rank, pid)
 	r.ring()
 }

@@ -44,6 +44,7 @@ const (
 //	+128  clock note   how ticks become nanoseconds
 //	+512  ring table   80 × 32 bytes
 //	+3072 u64 answer   to the worker's ask: its number<<1, and 1 if a sink has failed
+//	+3080 u32 pid      of the worker, once it runs: for who salvages the segment
 //
 // level and asleep share a line of their own: the one line of this page that a log
 // call touches, and the node writes it only when it falls asleep, wakes, or is
@@ -65,7 +66,8 @@ type nodePage struct {
 	_        [248]byte
 	table    [maxRings]ringEntry
 	answer   uint64
-	_        [1016]byte
+	pid      uint32
+	_        [1012]byte
 }
 
 // A ringEntry says where a ring is.

@@ -16,6 +16,8 @@ type entry struct {
 	from    *tally
 	pid     int
 	stream  string
+
+	salvaged bool
 }
 
 // A source is a queue of entries whose order is never changed: one ring, or the
@@ -27,9 +29,14 @@ type source struct {
 	key   int64 // of q[head], while there is one
 	last  int64 // key of the newest entry so far
 	safe  int64 // entries up to this key may go out
+	kept  *kept // where its entries' memory in the ring is kept until they are written, else nil
 	more  bool  // the last look did not take everything: what comes has a key ≥ last
 	at    int   // position in the heap + 1; 0: not there
 }
+
+// An emitFunc takes an entry that goes out. late says that one with a larger key went
+// before it.
+type emitFunc func(s *source, e *entry, late bool)
 
 // A merger puts the entries of many sources into one order by time: the
 // monotonic time of the log calls, so that no step of the wall clock changes an
@@ -90,7 +97,7 @@ func (m *merger) allow(s *source, key int64) {
 
 // release hands out, in order, what is due after all sources were looked at at
 // time read, and more if too much is held.
-func (m *merger) release(read int64, emit func(e *entry, late bool)) {
+func (m *merger) release(read int64, emit emitFunc) {
 	m.upTo(m.limit(read), emit)
 	for m.bytes > maxHeld && len(m.heap) > 0 {
 		m.first(emit)
@@ -99,7 +106,7 @@ func (m *merger) release(read int64, emit func(e *entry, late bool)) {
 
 // releaseArrived hands out, in order, all that had arrived by a time, and what is
 // earlier than that.
-func (m *merger) releaseArrived(by int64, emit func(e *entry, late bool)) {
+func (m *merger) releaseArrived(by int64, emit emitFunc) {
 	limit := int64(math.MinInt64)
 	for _, s := range m.heap {
 		s.safe = math.MaxInt64
@@ -109,7 +116,7 @@ func (m *merger) releaseArrived(by int64, emit func(e *entry, late bool)) {
 }
 
 // upTo hands out, in order, the entries up to a key.
-func (m *merger) upTo(limit int64, emit func(e *entry, late bool)) {
+func (m *merger) upTo(limit int64, emit emitFunc) {
 	for len(m.heap) > 0 && m.heap[0].key <= limit {
 		m.first(emit)
 	}
@@ -154,7 +161,7 @@ func (m *merger) wait(now int64) (time.Duration, bool) {
 }
 
 // first hands out the earliest entry, or sets its source aside if it may not go out.
-func (m *merger) first(emit func(e *entry, late bool)) {
+func (m *merger) first(emit emitFunc) {
 	s := m.heap[0]
 	if s.key > s.safe {
 		m.drop(s)
@@ -171,7 +178,7 @@ func (m *merger) first(emit func(e *entry, late bool)) {
 	s.bytes -= len(e.p)
 	m.bytes -= len(e.p)
 	m.count--
-	emit(e, late)
+	emit(s, e, late)
 	e.in.release()
 	s.head++
 	if s.head == len(s.q) {

@@ -38,7 +38,7 @@ func (l *mergeLab) put(source int, now int64, keys ...int64) {
 	l.m.allow(l.sources[source], now)
 }
 
-func (l *mergeLab) emit(e *entry, late bool) {
+func (l *mergeLab) emit(_ *source, e *entry, late bool) {
 	s := fmt.Sprintf("%d:%d", e.pid, e.key)
 	if late {
 		s += "!"
@@ -106,7 +106,7 @@ func TestMergeRandom(t *testing.T) {
 		n := 1 + rnd.IntN(20)
 		l := newMergeLab(n)
 		var got []int64
-		emit := func(e *entry, late bool) {
+		emit := func(_ *source, e *entry, late bool) {
 			got = append(got, e.key)
 			if late {
 				t.Fatal("late")

@@ -30,6 +30,9 @@ type Record struct {
 	// seen more than [CollectorOptions.Window] after it was made.
 	Late bool
 
+	// Salvaged: a node that was killed had not written it (see [Salvage]).
+	Salvaged bool
+
 	// Truncated is how many bytes of the record did not fit and were cut, 0
 	// for a whole record.
 	Truncated int

@@ -10,7 +10,7 @@ import (
 
 // FromHandler returns a sink that hands every record to h, so that any
 // slog.Handler can be a sink. The record is rebuilt: its attributes are preceded
-// by group, worker, pid and, where they apply, stream, continued, late, truncated and
+// by group, worker, pid and, where they apply, stream, continued, late, salvaged, truncated and
 // source; a slog.Record's PC is a code address of the worker and cannot be
 // carried over. A record whose Handle fails or panics is counted as dropped; one
 // that h says is not enabled counts as written, since the choice is h's.
@@ -59,6 +59,9 @@ func (s *handlerSink) handle(r *Record) (err error) {
 	}
 	if r.Late {
 		a = append(a, slog.Bool("late", true))
+	}
+	if r.Salvaged {
+		a = append(a, slog.Bool("salvaged", true))
 	}
 	if r.Truncated > 0 {
 		a = append(a, slog.Int("truncated", r.Truncated))

@@ -22,7 +22,7 @@ import (
 //	msg TEXT
 //	group TEXT, worker INTEGER, pid INTEGER
 //	stream TEXT   stdout or stderr for a captured line, else NULL
-//	attrs TEXT    a JSON object, with the marks source, continued, late and truncated
+//	attrs TEXT    a JSON object, with the marks source, continued, late, salvaged and truncated
 //
 // Statements are written for SQLite and PostgreSQL ($1 parameters, quoted
 // names). NUL bytes and bytes that are not UTF-8, which databases refuse, are
@@ -186,6 +186,9 @@ func (s *sqlSink) attrs(r *Record) string {
 	}
 	if r.Late {
 		b = append(b, `"late":true,`...)
+	}
+	if r.Salvaged {
+		b = append(b, `"salvaged":true,`...)
 	}
 	if r.Truncated > 0 {
 		b = append(b, `"truncated":`...)

@@ -150,13 +150,24 @@ func (c *Consumer) Err() error { return c.err }
 // and wakes it if it waits for that. The records' payloads are no longer valid. Call
 // it once per batch, not once per record: it costs a store-load barrier. Where both
 // sides are to work at the same time, a batch is not more than a quarter of the ring.
-func (c *Consumer) Release() {
-	if c.pos == c.head || c.check() != nil {
+func (c *Consumer) Release() { c.ReleaseTo(c.Mark()) }
+
+// A Mark is a place between two records of a ring.
+type Mark struct{ at entry }
+
+// Mark returns the place behind the records returned so far.
+func (c *Consumer) Mark() Mark { return Mark{entry{c.pos, c.next, c.lost}} }
+
+// ReleaseTo is Release for the records before m only. The others stay in the ring,
+// and come again for a successor. A mark that is not behind what is released already
+// does nothing.
+func (c *Consumer) ReleaseTo(m Mark) {
+	if int64(m.at.pos-c.head) <= 0 || c.check() != nil {
 		return
 	}
 	cp := c.region.cons
-	c.head, c.held = c.pos, c.pos
-	cp.delivered.store(entry{c.pos, c.next, c.lost})
+	c.head, c.held = m.at.pos, m.at.pos
+	cp.delivered.store(m.at)
 	// Stored here, loaded by the producer (refresh) and compared by the kernel. The
 	// loads of the payload are not done after it: amd64 keeps load-store order, arm64
 	// by STLR.
