@@ -14,7 +14,10 @@ import (
 	"shmkit/internal/proctest"
 )
 
-func TestMain(m *testing.M) { proctest.Main(m) }
+func TestMain(m *testing.M) {
+	asWorker()
+	proctest.Main(m)
+}
 
 func jsonNumber(s string) json.Number { return json.Number(s) }
 
