@@ -26,6 +26,8 @@ type controlServer struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	once   sync.Once
+
+	started startedGroups
 }
 
 func serveControl(n *Node, dir string) (*controlServer, error) {
@@ -100,6 +102,10 @@ func (s *controlServer) serve(c *net.UnixConn) {
 			s.watch(c, out, r)
 			return
 		}
+		if r.Op == opWait {
+			s.wait(c, out, r)
+			return
+		}
 		if out.Encode(s.answer(r)) != nil {
 			return
 		}
@@ -107,8 +113,11 @@ func (s *controlServer) serve(c *net.UnixConn) {
 }
 
 func (s *controlServer) answer(r request) answer {
-	if r.Op == opStatus {
+	switch r.Op {
+	case opStatus:
 		return answer{Status: s.node.status()}
+	case opStart, opStop, opResize, opReload:
+		return s.workers(r)
 	}
 	return configAnswer(s.node.config, r)
 }

@@ -99,7 +99,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		Joined:    o.joined,
 
 		LeaveTimeout: o.StopTimeout,
-		Exit:      n.workerEnded,
+		Exit:         n.workerEnded,
 	})
 	if err != nil {
 		return nil, err

@@ -26,6 +26,11 @@ type (
 		For       string          `json:"for,omitempty"`        // an audience; "": everybody
 		From      uint64          `json:"from,omitempty"`       // versions
 		To        uint64          `json:"to,omitempty"`
+
+		Group   string        `json:"group,omitempty"`
+		Spec    *Spec         `json:"spec,omitempty"`
+		Workers int           `json:"workers,omitempty"`
+		Reload  *spawn.Reload `json:"reload,omitempty"`
 	}
 	answer struct {
 		Error   string          `json:"error,omitempty"`
@@ -39,6 +44,10 @@ type (
 		History []cfgblob.Revision `json:"history,omitempty"`
 		Changes []cfgblob.Change   `json:"changes,omitempty"`
 		Origins []cfgblob.Origin   `json:"origins,omitempty"`
+
+		Group string       `json:"group,omitempty"`
+		Infos []spawn.Info `json:"infos,omitempty"`
+		Exits []Exit       `json:"exits,omitempty"`
 	}
 )
 
@@ -57,6 +66,12 @@ const (
 	opPromote  = "config.promote"
 	opAbandon  = "config.abandon"
 	opStatus   = "ps"
+
+	opStart  = "workers.start"
+	opStop   = "workers.stop"
+	opResize = "workers.resize"
+	opReload = "workers.reload"
+	opWait   = "workers.wait"
 
 	// maxRequest bounds a line from a client, in bytes.
 	maxRequest = 16 << 20

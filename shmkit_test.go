@@ -80,7 +80,10 @@ func (o *output) records(t *testing.T) []record {
 // start makes this test a node whose runtime directory has to be empty at the end.
 func start(t *testing.T, o shmkit.Options) (*shmkit.Node, *output) {
 	t.Helper()
-	dir, out := t.TempDir(), &output{}
+	dir, out := o.Dir, &output{}
+	if dir == "" {
+		dir = t.TempDir()
+	}
 	o.Dir = dir
 	if o.Sinks == nil {
 		o.Sinks = []logring.Sink{logring.JSON(out)}

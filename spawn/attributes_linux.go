@@ -166,17 +166,23 @@ func (p *plan) equip(spec Spec) (err error) {
 			return &SpecError{"Spec.Process.Cgroup", err}
 		}
 	}
-	if err := spec.Placement.check(); err != nil || spec.Placement.Policy == PlaceAnywhere {
+	if err := spec.Placement.check(); err != nil || spec.Placement.Policy == PlaceAnywhere && spec.Placement.Within == "" {
 		return err
 	}
-	if spec.Spares > 0 {
+	if spec.Spares > 0 && spec.Placement.Policy != PlaceAnywhere {
 		return &SpecError{"Spec.Spares", errors.New("a spare cannot have the processors of a rank that it does not know yet: use either Spares or Placement")}
 	}
 	cpus, err := usableProcessors()
 	if err != nil {
 		return err
 	}
-	places, err := spec.Placement.deal(cpus)
+	if cpus, err = spec.Placement.within(cpus); err != nil {
+		return err
+	}
+	places := [][]processor{cpus}
+	if spec.Placement.Policy != PlaceAnywhere {
+		places, err = spec.Placement.deal(cpus)
+	}
 	if err != nil {
 		return err
 	}
@@ -188,9 +194,10 @@ func (p *plan) equip(spec Spec) (err error) {
 
 // mask is where the worker of a rank runs; nil is anywhere.
 func (p *plan) mask(rank int) *seatMask {
-	if len(p.masks) == 0 || rank < 0 {
+	if len(p.masks) == 0 {
 		return nil
 	}
+	rank = max(rank, 0) // a spare: there is one mask for all
 	return p.masks[rank%len(p.masks)]
 }
 

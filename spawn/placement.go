@@ -28,6 +28,11 @@ type Placement struct {
 	// they are used again from the beginning.
 	CPUs []string
 
+	// Within are the processors to choose from, a list like "0-3,8": those of the
+	// process that asked for the workers, if that is another one. Default: all that
+	// this process may use.
+	Within string
+
 	// BindMemory lets a worker take memory only from the NUMA nodes of its
 	// processors. Default: from there as long as there is some.
 	BindMemory bool
@@ -57,7 +62,28 @@ func (p Placement) check() error {
 	case (p.Policy == PlaceList) != (len(p.CPUs) > 0):
 		return &SpecError{"Spec.Placement.CPUs", fmt.Errorf("PlaceList and CPUs belong together: set both or neither")}
 	}
+	if p.Within != "" {
+		if _, err := parseCPUs(p.Within); err != nil {
+			return &SpecError{"Spec.Placement.Within", err}
+		}
+	}
 	return nil
+}
+
+// within leaves those processors that the requester may use.
+func (p Placement) within(usable []processor) ([]processor, error) {
+	if p.Within == "" {
+		return usable, nil
+	}
+	ids, err := parseCPUs(p.Within)
+	if err != nil {
+		return nil, &SpecError{"Spec.Placement.Within", err}
+	}
+	left := slices.DeleteFunc(slices.Clone(usable), func(c processor) bool { return !slices.Contains(ids, c.id) })
+	if len(left) == 0 {
+		return nil, &SpecError{"Spec.Placement.Within", fmt.Errorf("%q: this process may use none of them, but %s", p.Within, formatCPUs(usable))}
+	}
+	return left, nil
 }
 
 // deal returns the processors of each place, out of those that may be used.

@@ -254,6 +254,16 @@ func (s *Server) live() []*Group {
 	return slices.Clone(s.groups)
 }
 
+// Group returns the group of that name that has not ended, or nil.
+func (s *Server) Group(name string) *Group {
+	for _, g := range s.live() {
+		if g.name == name {
+			return g
+		}
+	}
+	return nil
+}
+
 // Workers describes the workers of all groups that have not ended, and the guests.
 func (s *Server) Workers() []Info {
 	var all []Info

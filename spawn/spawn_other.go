@@ -31,6 +31,7 @@ type Server struct{}
 func NewServer(o Options) (*Server, error) { return nil, errUnsupported }
 
 func (s *Server) Start(ctx context.Context, spec Spec) (*Group, error) { return nil, errUnsupported }
+func (s *Server) Group(name string) *Group                             { return nil }
 func (s *Server) Workers() []Info                                      { return nil }
 func (s *Server) Stop(ctx context.Context) error                       { return errUnsupported }
 func (s *Server) Close() error                                         { return nil }
@@ -83,3 +84,6 @@ func Join(ctx context.Context, o JoinOptions) (*Child, error) {
 }
 
 func (c *Child) Leave(ctx context.Context) error { return errUnsupported }
+
+// OwnProcessors needs Linux.
+func OwnProcessors() (string, error) { return "", errUnsupported }

@@ -83,3 +83,10 @@ func (m *seatMask) env() []string {
 	n := strconv.Itoa(m.width)
 	return []string{"GOMAXPROCS=" + n, "OMP_NUM_THREADS=" + n}
 }
+
+// OwnProcessors lists the processors that this process may run on, as in "0-3,8",
+// for [Placement].Within.
+func OwnProcessors() (string, error) {
+	cpus, err := usableProcessors()
+	return formatCPUs(cpus), err
+}
