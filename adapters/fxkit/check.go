@@ -1,6 +1,7 @@
 package fxkit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +29,7 @@ func Check(name string, overrides ...string) error {
 		return err
 	}
 	var drawn lastError
-	app := append(g.base(nil, nil), over...)
+	app := append(g.base(context.Background(), nil), over...)
 	err = fx.ValidateApp(append(app, fx.ErrorHook(&drawn), g.invoke(nil))...)
 	if drawn.err != nil {
 		err = drawn.err
@@ -59,7 +60,7 @@ func Graph(name string) (fx.DotGraph, error) {
 		dot = d
 		return drawn
 	}))
-	app := append([]fx.Option{first}, g.base(nil, nil)...)
+	app := append([]fx.Option{first}, g.base(context.Background(), nil)...)
 	if err := fx.New(app...).Err(); !errors.Is(err, drawn) {
 		return "", g.explain(err)
 	}

@@ -15,14 +15,11 @@ import (
 
 	"shmkit"
 	"shmkit/adapters/fxkit"
+	"shmkit/cfgblob"
 )
 
 // clock is what a test puts in place of another.
 type clock interface{ Now() time.Time }
-
-type wall struct{}
-
-func (wall) Now() time.Time { return time.Now() }
 
 type still struct{}
 
@@ -141,6 +138,19 @@ func TestNodeIsClosed(t *testing.T) {
 	o, _ = options(t)
 	app = fx.New(fxkit.Node(o), fx.Invoke(func(lc fx.Lifecycle) {
 		lc.Append(fx.StartHook(func() error { return errors.New("no port") }))
+	}), fx.NopLogger)
+	if err := app.Start(t.Context()); !says(err, "no port") {
+		t.Error(err)
+	}
+	limits, err := newLimits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer limits.Close()
+	o, _ = options(t) // fails before it is the node's turn
+	app = fx.New(fxkit.Node(o), fxkit.Share[*cfgblob.Store]("x", func(lc fx.Lifecycle) *cfgblob.Store {
+		lc.Append(fx.StartHook(func() error { return errors.New("no port") }))
+		return limits
 	}), fx.NopLogger)
 	if err := app.Start(t.Context()); !says(err, "no port") {
 		t.Error(err)

@@ -243,7 +243,7 @@ func TestSelectorFollowsTheLiveConfig(t *testing.T) {
 func TestWrongConstructors(t *testing.T) {
 	const want = "constructor of *fxkit_test.part is a "
 	for _, c := range []any{nil, 7, func() {}, func() int { return 0 }, func(...int) *part { return nil },
-		func() (*part, int) { return nil, 0 }, func() (*part, error, func() error) { return nil, nil, nil }} {
+		func() (*part, int) { return nil, 0 }, func() (*part, error, error) { return nil, nil, nil }} {
 		for _, o := range []fx.Option{
 			fxkit.ProvideFactory[*part](c), fxkit.ProvideSingleton[*part](c), fxkit.ProvideScoped[*part](c),
 			fxkit.ProvideAggregate[*part](fxkit.Cases{"x": c}),

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/fx"
 
@@ -126,16 +127,19 @@ func TestProxy(t *testing.T) {
 var hangs = fxkit.Func("hangs", func(ctx context.Context, b bank) error { return b.Wait(context.Background()) }, fxkit.Proxy[bank]("bank"))
 
 // The owner stops in the reverse order of its start while workers still call: nobody
-// is served by what has been stopped, and nobody waits for ever.
+// waits for ever, and what a function uses is there until it has returned.
 func TestProxyWhenTheOwnerStops(t *testing.T) {
 	o, _ := options(t)
 	entered, cause := make(chan struct{}), make(chan error, 1)
-	app := fx.New(fxkit.Node(o), fxkit.Workers(shmkit.Spec{Func: hangs, Workers: 1, StopTimeout: -1}), fx.NopLogger,
-		fxkit.Serve[bank](call.Options{Name: "bank"}, func() bank {
+	app := fx.New(fxkit.Node(o), fxkit.Workers(shmkit.Spec{Func: hangs, Workers: 1, StopTimeout: -1}), fx.NopLogger, fx.Provide(newAccount),
+		fxkit.Serve[bank](call.Options{Name: "bank"}, func(a *account) bank {
 			return bank{Wait: func(ctx context.Context) error {
 				close(entered)
 				<-ctx.Done()
-				cause <- context.Cause(ctx)
+				time.Sleep(50 * time.Millisecond) // time for what shall not happen
+				if cause <- context.Cause(ctx); a.stopped {
+					t.Error("stopped while a function used it")
+				}
 				return ctx.Err()
 			}}
 		}))

@@ -17,6 +17,7 @@ import (
 	"shmkit"
 	"shmkit/adapters/fxkit"
 	"shmkit/cfgblob"
+	"shmkit/spawn"
 )
 
 type store struct{ log *slog.Logger }
@@ -112,11 +113,12 @@ var (
 		fx.Invoke(func(lc fx.Lifecycle) {
 			lc.Append(fx.StopHook(func() error { return errors.New("no way out") }))
 		}))
-	wrongConfig = fxkit.Func("wrong-config", func(*cfgblob.Live[struct{ Cipher int }]) error { return nil },
-		fxkit.Config[struct {
-			Cipher int `json:"cipher"`
-		}](), fxkit.Config[struct{ Cipher int }]())
+	wrongConfig = fxkit.Func("wrong-config", func(*cfgblob.Live[numeric]) error { return nil }, fxkit.Config[numeric]())
 )
+
+type numeric struct {
+	Cipher int `json:"cipher"`
+}
 
 // What goes wrong in a worker's graph is the worker's error, in one line that says
 // which function and why.
@@ -126,6 +128,7 @@ func TestErrorsOfAGraph(t *testing.T) {
 	for name, words := range map[string][]string{
 		cannotMake:  {`worker function \"cannot-make\" cannot be built`, "no cheese"},
 		cannotStart: {`worker function \"cannot-start\": start`, "no port"},
+		wrongConfig: {`worker function \"wrong-config\" cannot be built`, "cipher", "expects an integer, has a string"},
 		cannotStop:  {`worker function \"cannot-stop\": stop`, "no way out"},
 	} {
 		g, err := n.Start(shmkit.Spec{Func: name, Workers: 1})
@@ -135,6 +138,11 @@ func TestErrorsOfAGraph(t *testing.T) {
 		if err := g.Wait(); !says(err, words...) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v, want %q", err, words)
 		}
+	}
+	_, err := n.Start(shmkit.Spec{Func: cannotStart, Workers: 1, ReadyTimeout: time.Minute})
+	var notReady *spawn.NotReadyError
+	if !errors.As(err, &notReady) {
+		t.Errorf("ready before it had started: %v", err)
 	}
 	n.Close()
 	if m := out.messages(t, 0); !slices.Contains(m, "store: stop") {
