@@ -5,18 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-)
-
-// Policy is what a worker's log call does when its ring is full.
-type Policy int
-
-const (
-	Block   Policy = iota // wait, at most [CollectorOptions.MaxWait], then drop and count
-	DropNew               // drop the new record and count it
 )
 
 // CollectorOptions for [NewCollector]. The zero value is usable: it logs to
@@ -47,6 +41,11 @@ type CollectorOptions struct {
 
 	// Policy says what a log call does when its ring is full.
 	Policy Policy
+
+	// PolicyFrom says otherwise for records of a level and above:
+	//
+	//	map[slog.Level]logring.Policy{slog.LevelInfo: logring.DropNew, slog.LevelError: logring.Block}
+	PolicyFrom map[slog.Level]Policy
 
 	// MaxWait is how long a log call may wait under Block, default 10 s. Then its
 	// record is dropped and counted, and so are the following ones, without
@@ -199,8 +198,11 @@ func (o *CollectorOptions) check() error {
 	switch {
 	case o.MaxRecord < minMaxRecord || o.MaxRecord > o.RingSize/2:
 		return fmt.Errorf("logring: MaxRecord %d: choose %d to half of RingSize (%d)", o.MaxRecord, minMaxRecord, o.RingSize/2)
-	case o.Policy != Block && o.Policy != DropNew:
-		return fmt.Errorf("logring: Policy %d: choose Block or DropNew", o.Policy)
+	}
+	for _, p := range append(slices.Collect(maps.Values(o.PolicyFrom)), o.Policy) {
+		if err := p.check(); err != nil {
+			return err
+		}
 	}
 	if _, err := o.plan(); err != nil {
 		return fmt.Errorf("logring: RingSize: %w", err)

@@ -20,6 +20,9 @@ const directRoom = 2 << 10
 // direct logs a record and reports whether it could. If not, nothing of it was ever
 // visible. The goroutine is pinned meanwhile: no code of the caller's may run.
 func (w *Writer) direct(h *handler, r *slog.Record, position []byte) bool {
+	if w.apart && w.elsewhere(r.Level) {
+		return false
+	}
 	n := r.NumAttrs()
 	if h.cut > 0 || n > 0 && len(h.opened) == 0 && len(h.groups) > 0 {
 		return false

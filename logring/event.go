@@ -149,6 +149,10 @@ type slot struct {
 
 // log is every event's Log, enabled.
 func (w *Writer) log(e *event, args []slot) {
+	if w.apart && w.elsewhere(e.level) {
+		w.logPlain(e, args)
+		return
+	}
 	if e.known.Load() != w && !w.dict.declare(w, e) {
 		w.logPlain(e, args)
 		return
@@ -183,19 +187,13 @@ func (w *Writer) log(e *event, args []slot) {
 		w.logPlain(e, args) // which cuts what does not fit
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.stats.Attempted++
-	b, err := w.reserve(size)
-	if err != nil {
-		w.drop(err)
+	if w.evades(e.level) {
 		return
 	}
-	tag := w.fill(b, e, args)
-	w.shared.prod.Commit(size, tag)
-	w.stats.Committed++
-	if w.bell.due(&w.shared.fence) {
-		w.bell.answer()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if b, err := w.reserve(size, e.level); err == nil {
+		w.commit(size, w.fill(b, e, args))
 	}
 }
 

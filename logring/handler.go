@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"shmkit/ring"
 )
 
 // HandlerOptions are options for a handler. Zero means the defaults.
@@ -46,7 +48,9 @@ type outlet interface {
 	// emit takes one finished record. It copies.
 	emit(payload []byte) error
 	// refuse counts a record that is dropped before it was made.
-	refuse(reason string)
+	refuse(reason ring.Reason)
+	// told notes that the stream tells of n of them.
+	told(reason ring.Reason, n uint64)
 	// named returns the level of a logger with a name; nil: that of all.
 	named(name string) *loggerLevel
 	// flushTo waits until what was emitted has come so far.

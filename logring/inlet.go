@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
+	"math/bits"
 	"os"
 	"runtime"
 	"slices"
@@ -60,6 +62,7 @@ type intake struct {
 	cons   *ring.Consumer
 	size   int // bytes that the ring holds
 	class  uint32
+	lost   uint64 // overwritten, not told yet
 }
 
 // segmentKind is the kind of the segment that a worker logs into.
@@ -94,12 +97,20 @@ func (c *Collector) Donate(group string, rank, size int) (files []*os.File, word
 
 // terms are what a worker is told beside its segment.
 func (c *Collector) terms() terms {
-	return terms{policy: c.o.Policy, maxWait: c.o.MaxWait, remote: c.remote, ticks: ticksTrusted()}
+	return terms{policy: newPolicies(c.o.Policy, c.o.PolicyFrom), maxWait: c.o.MaxWait, remote: c.remote, ticks: ticksTrusted()}
 }
 
 // plan lays out the segment of a worker.
 func (o *CollectorOptions) plan() (leaseLayout, error) {
-	return planLease(o.RingSize, o.MaxRecord, runtime.NumCPU()+o.lanes)
+	l, err := planLease(o.RingSize, o.MaxRecord, runtime.NumCPU()+o.lanes)
+	if p := newPolicies(o.Policy, o.PolicyFrom); err == nil && p.have(OverwriteOldest) {
+		capacity := max(o.RingSize/4, 2<<bits.Len(uint(o.MaxRecord)))
+		if !p.have(Block) && !p.have(DropNew) {
+			capacity = max(o.RingSize, capacity)
+		}
+		err = l.add(classOverwrite, capacity, o.MaxRecord)
+	}
+	return l, err
 }
 
 // newInlet makes an inlet in a segment of its own.
@@ -207,7 +218,7 @@ func (r *inlet) drain(k *collection, limit int, now int64) (again bool) {
 	pid := int(r.pid.Load())
 	safe := now - clockSkew // all lanes are read after it, and up to here
 	for _, l := range r.lanes {
-		if r.err != nil || l.class != classLane {
+		if r.err != nil || l.class == classBacktrace {
 			continue
 		}
 		again = r.drainLane(k, l, limit, now, pid) || again
@@ -244,12 +255,20 @@ func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid in
 	taken, entries := 0, uint64(0)
 	for taken < limit {
 		rec, ok, err := l.cons.Next()
+		if lost, is := err.(*ring.GapError); is {
+			l.lost += lost.Lost
+			continue
+		}
 		if err != nil {
 			r.fail(err)
 			break
 		}
 		if !ok {
 			break
+		}
+		if l.lost > 0 {
+			r.tellOverwritten(k, l, now, pid)
+			entries++
 		}
 		in := k.shelf.open(len(rec.Payload) + usualGrowth)
 		b, key, lag, err := r.take(in.buf, rec)
@@ -266,6 +285,10 @@ func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid in
 		}
 		entries++
 		k.m.enqueue(&l.source, entry{key: key, lag: lag, arrived: now, p: p, in: in, from: r.from, pid: pid}, latest)
+	}
+	if l.lost > 0 {
+		r.tellOverwritten(k, l, now, pid)
+		entries++
 	}
 	if l.kept != nil {
 		l.kept.settleAt(l.cons.Mark(), entries)
@@ -321,7 +344,7 @@ func (r *inlet) ready() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range r.lanes {
-		if l.class == classLane && l.cons.Ready() {
+		if l.class != classBacktrace && l.cons.Ready() {
 			r.awake()
 			return true
 		}
@@ -338,9 +361,15 @@ func (r *inlet) claims() (attempted, left uint64, dropped map[string]uint64) {
 	defer r.mu.Unlock()
 	dropped = map[string]uint64{}
 	for _, l := range r.lanes {
+		if l.class == classBacktrace {
+			continue // what it keeps was not wanted
+		}
 		s := l.cons.Stats()
 		attempted += s.Delivered + s.Pending
 		left += s.Pending
+		if s.Lost > 0 {
+			dropped[DropOverwritten] += min(s.Lost, 1<<48)
+		}
 		for reason, n := range s.Dropped {
 			if n > 0 {
 				dropped[ringReasons[reason]] += min(n, 1<<48)
@@ -379,10 +408,17 @@ func (r *inlet) letGo(c *Collector) {
 		t.drop(reason, n)
 	}
 	t.attempted.Add(attempted)
+	var untold map[string]uint64
+	if r.err == nil {
+		untold = r.untold(dropped)
+	}
 	isThis := func(x *inlet) bool { return x == r }
 	t.rings = slices.DeleteFunc(t.rings, isThis)
 	c.rings = slices.DeleteFunc(c.rings, isThis)
 	c.mu.Unlock()
+	for _, reason := range slices.Sorted(maps.Keys(untold)) {
+		r.tellLost(reason, untold[reason])
+	}
 	close(r.gone)
 }
 

@@ -32,11 +32,10 @@ type lane struct {
 }
 
 // attachLane makes a producer of the ring in view.
-func attachLane(view []byte, w ring.Waiter) (l lane, err error) {
+func attachLane(view []byte, w ring.Waiter, policy ring.Policy) (l lane, err error) {
 	_, l.max, err = ring.Geometry(len(view))
 	if err == nil {
-		// Lanes refuse; only the shared one waits, and says so in each call.
-		l.prod, err = ring.NewProducer(view, ring.ProducerOptions{Name: "log", Policy: ring.DropNew, Waiter: w})
+		l.prod, err = ring.NewProducer(view, ring.ProducerOptions{Name: "log", Policy: policy, Waiter: w})
 	}
 	l.head, l.tail = headWord(view), tailWord(view)
 	return l, err

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"shmkit/ring"
 	"shmkit/seqlock"
 )
 
@@ -175,11 +176,13 @@ func (l *local) emit(payload []byte) error {
 	return l.forward(payload, l.node, os.Getpid(), "", waits)
 }
 
-func (l *local) refuse(reason string) {
+func (l *local) told(ring.Reason, uint64) {}
+
+func (l *local) refuse(reason ring.Reason) {
 	l.node.attempted.Add(1)
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
-	l.node.drop(reason, 1)
+	l.node.drop(ringReasons[reason], 1)
 }
 
 func (l *local) flushTo(ctx context.Context, level FlushLevel) error { return l.c.FlushTo(ctx, level) }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"shmkit/internal/proctest"
+	"shmkit/ring"
 )
 
 func TestMain(m *testing.M) { proctest.Main(m) }
@@ -161,7 +162,8 @@ func (p *pipe) emit(payload []byte) error {
 	return nil
 }
 
-func (p *pipe) refuse(string)                             { p.refused++ }
+func (p *pipe) told(ring.Reason, uint64)                  {}
+func (p *pipe) refuse(ring.Reason)                        { p.refused++ }
 func (p *pipe) flushTo(context.Context, FlushLevel) error { return nil }
 func (p *pipe) atFlush(func())                            {}
 func (p *pipe) named(string) *loggerLevel                 { return nil }

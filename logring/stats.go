@@ -5,12 +5,13 @@ import "maps"
 // Why a record was dropped. The first six happen in the worker, before the
 // record is in the ring; the others in the collector, or at a sink.
 const (
-	DropFull     = "full"     // ring full, policy DropNew
-	DropTimeout  = "timeout"  // ring full for MaxWait, policy Block
-	DropTooLarge = "toolarge" // could not be cut to the size of a record
-	DropClosed   = "closed"   // logged after Close
-	DropSampled  = "sampled"  // held back by a [Sample]
-	DropLimited  = "limited"  // held back by a [Limit]
+	DropFull        = "full"        // ring full, policy DropNew
+	DropTimeout     = "timeout"     // ring full for MaxWait, policy Block
+	DropTooLarge    = "toolarge"    // could not be cut to the size of a record
+	DropClosed      = "closed"      // logged after Close
+	DropOverwritten = "overwritten" // by newer ones, policy [OverwriteOldest]
+	DropSampled     = "sampled"     // held back by a [Sample]
+	DropLimited     = "limited"     // held back by a [Limit]
 
 	DropCorrupt  = "corrupt"  // in a ring that broke the format, or behind that place
 	DropShutdown = "shutdown" // still on the way when Close had to end

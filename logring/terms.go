@@ -9,13 +9,11 @@ import (
 // terms is what a worker is told beside its ring. As words they are
 // "logring=2", then key=value.
 type terms struct {
-	policy  Policy
+	policy  policies
 	maxWait time.Duration
 	remote  bool // before it sleeps the collector makes all CPUs pass a barrier
 	ticks   bool // the collector converts ticks of the time stamp counter
 }
-
-var policyNames = map[Policy]string{Block: "block", DropNew: "drop"}
 
 var (
 	barrierNames = map[bool]string{false: "own", true: "remote"}
@@ -25,7 +23,7 @@ var (
 func (t terms) words() []string {
 	return []string{
 		fmt.Sprintf("logring=%d", formatVersion),
-		"policy=" + policyNames[t.policy],
+		"policy=" + t.policy.String(),
 		"wait=" + t.maxWait.String(),
 		"barrier=" + barrierNames[t.remote],
 		"clock=" + clockNames[t.ticks],
@@ -45,15 +43,7 @@ func parseTerms(words []string) (t terms, err error) {
 		key, value, _ := strings.Cut(w, "=")
 		switch key {
 		case "policy":
-			found := false
-			for p, name := range policyNames {
-				if name == value {
-					t.policy, found = p, true
-				}
-			}
-			if !found {
-				err = fmt.Errorf("unknown policy")
-			}
+			t.policy, err = parsePolicies(value)
 		case "barrier":
 			t.remote = value == barrierNames[true]
 		case "clock":

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"shmkit/ring"
 )
 
 // Sample lets a part of the records through that say the same. In each interval
@@ -96,16 +98,15 @@ func (t *Throttle) Allow(logger, key string, level slog.Level) bool {
 }
 
 func (t *Throttle) allow(logger, key string, level slog.Level, now time.Time) bool {
-	reason := t.refusal(logger, key, level, now)
-	if reason == "" {
-		return true
+	reason, refused := t.refusal(logger, key, level, now)
+	if refused {
+		t.out.refuse(reason)
 	}
-	t.out.refuse(reason)
-	return false
+	return !refused
 }
 
-// refusal returns why a record may not pass, or "".
-func (t *Throttle) refusal(logger, key string, level slog.Level, now time.Time) string {
+// refusal returns whether a record may not pass, and why.
+func (t *Throttle) refusal(logger, key string, level slog.Level, now time.Time) (reason ring.Reason, refused bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.sample.off() {
@@ -115,7 +116,7 @@ func (t *Throttle) refusal(logger, key string, level slog.Level, now time.Time) 
 		}
 		if s.n++; !t.sample.passes(s.n) {
 			t.mute(&s.muted, level, now)
-			return DropSampled
+			return reasonSampled, true
 		}
 	}
 	if !t.limit.off() {
@@ -124,12 +125,18 @@ func (t *Throttle) refusal(logger, key string, level slog.Level, now time.Time) 
 		b.at = now
 		if b.tokens < 1 {
 			t.mute(&b.muted, level, now)
-			return DropLimited
+			return reasonLimited, true
 		}
 		b.tokens--
 	}
-	return ""
+	return 0, false
 }
+
+// What a ring calls the drops that are for its caller to name.
+const (
+	reasonSampled = ring.DropCaller2
+	reasonLimited = ring.DropCaller3
+)
 
 // sampled is what is known of the records with one key.
 type sampled struct {
@@ -218,7 +225,8 @@ func (t *Throttle) mute(m *muted, level slog.Level, now time.Time) {
 func (t *Throttle) tell() {
 	type tale struct {
 		muted
-		reason, key, of string
+		reason  ring.Reason
+		key, of string
 	}
 	var tales []tale
 	t.mu.Lock()
@@ -228,13 +236,13 @@ func (t *Throttle) tell() {
 	}
 	for key, s := range t.keys {
 		if s.muted.n > 0 {
-			tales = append(tales, tale{s.muted, DropSampled, "of", key})
+			tales = append(tales, tale{s.muted, reasonSampled, "of", key})
 			s.muted = muted{}
 		}
 	}
 	for logger, b := range t.buckets {
 		if b.muted.n > 0 {
-			tales = append(tales, tale{b.muted, DropLimited, LoggerKey, logger})
+			tales = append(tales, tale{b.muted, reasonLimited, LoggerKey, logger})
 			b.muted = muted{}
 		}
 	}
@@ -247,8 +255,10 @@ func (t *Throttle) tell() {
 		if x.of != "" {
 			e.text(x.key, x.of)
 		}
-		e.lost(x.reason, x.n, x.since, now)
-		t.out.emit(e.finish(t.out.maxRecord()))
+		e.lost(ringReasons[x.reason], x.n, x.since, now)
+		if t.out.emit(e.finish(t.out.maxRecord())) == nil {
+			t.out.told(x.reason, x.n)
+		}
 		e.free()
 	}
 }

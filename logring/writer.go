@@ -37,12 +37,23 @@ type Writer struct {
 	asking chan struct{} // cap 1: held by who waits for an answer of the node
 	asked  uint64        // number of the last flush, with asking held
 
+	over   *lane // for OverwriteOldest, with overMu held; nil: no level has it
+	overMu sync.Mutex
+	apart  bool // some records do not take the lanes
+
+	// waiting is set while somebody waits for room with mu held; owed are drops that
+	// did not wait for mu. Stored and loaded by any log call of this process.
+	waiting atomic.Bool
+	owed    [ring.NumReasons]atomic.Uint64
+
 	before hooks // what has something to say before a flush or the end
 
 	mu      sync.Mutex
 	shared  lane // used with mu held; waits
 	stalled bool // a wait ended without space: no more waiting until there is some
 	stats   WriterStats
+	gaps    gaps
+	toldOf  [ring.NumReasons]uint64
 }
 
 // A wanted lets records of a level pass. Its word is in the segment of a worker, and
@@ -126,11 +137,14 @@ func newWriter(view []byte, t terms, bell func() error) (*Writer, error) {
 	w.bell.ring, w.bell.asleep = bell, &page.asleep
 	w.bell.remote = t.remote && acceptBarriers()
 	for i, r := range layout.rings {
+		policy := ring.DropNew // lanes refuse; only the shared one waits, and says so in each call
 		if r.class != classLane {
-			continue
+			policy = ring.OverwriteOldest
 		}
-		l, err := attachLane(layout.view(view, i), &w.bell)
+		l, err := attachLane(layout.view(view, i), &w.bell, policy)
 		switch {
+		case err == nil && r.class == classOverwrite:
+			w.over = &l
 		case err == nil && i == 0 && l.max < minMaxRecord:
 			err = fmt.Errorf("records of at most %d bytes, need %d: make the ring larger", l.max, minMaxRecord)
 			fallthrough
@@ -147,6 +161,7 @@ func newWriter(view []byte, t terms, bell func() error) (*Writer, error) {
 	}
 	w.life, w.end = context.WithCancel(context.Background())
 	w.stats.Dropped = map[string]uint64{}
+	w.apart = w.over != nil
 	w.word.Store(&page.level)
 	return w, nil
 }
@@ -171,9 +186,34 @@ func (w *Writer) maxRecord() int { return w.shared.max }
 
 // emit puts one record into a lane. When it returns nil the record is safe: it
 // will be delivered even if this process is killed right then.
-func (w *Writer) emit(payload []byte) error { return w.put(tagRecord, payload) }
+func (w *Writer) emit(payload []byte) error {
+	level := slog.Level(int32(le.Uint32(payload[offLevel:])))
+	if w.apart && w.elsewhere(level) {
+		return w.putOver(payload)
+	}
+	return w.put(tagRecord, payload, level)
+}
 
-func (w *Writer) put(tag uint32, payload []byte) error {
+// elsewhere reports whether records of this level do not take the lanes.
+func (w *Writer) elsewhere(level slog.Level) bool {
+	return w.terms.policy.of(level) == OverwriteOldest
+}
+
+// putOver puts a record into the ring that overwrites.
+func (w *Writer) putOver(payload []byte) error {
+	w.overMu.Lock()
+	defer w.overMu.Unlock()
+	if !w.putLane(w.over, tagRecord, payload) {
+		w.owe(ring.DropCaller) // it has no other reason than that the ring is closed
+		return errEnded
+	}
+	if w.bell.due(&w.over.fence) {
+		w.bell.answer()
+	}
+	return nil
+}
+
+func (w *Writer) put(tag uint32, payload []byte, level slog.Level) error {
 	if l := w.pin(); l != nil {
 		done := w.putLane(l, tag, payload)
 		due := done && w.bell.due(&l.fence)
@@ -185,7 +225,7 @@ func (w *Writer) put(tag uint32, payload []byte) error {
 			return nil
 		}
 	}
-	return w.putShared(tag, payload)
+	return w.putShared(tag, payload, level)
 }
 
 // putLane copies a record into this P's lane, if that has room.
@@ -212,33 +252,68 @@ func (w *Writer) stamp(b []byte, tag uint32) uint32 {
 }
 
 // putShared puts a record into the shared lane.
-func (w *Writer) putShared(tag uint32, payload []byte) error {
+func (w *Writer) putShared(tag uint32, payload []byte, level slog.Level) error {
+	if w.evades(level) {
+		return errFull
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stats.Attempted++
-	b, err := w.reserve(len(payload))
+	b, err := w.reserve(len(payload), level)
 	if err != nil {
-		w.drop(err)
 		return err
 	}
 	copy(b, payload)
-	w.shared.prod.Commit(len(payload), w.stamp(b, tag))
+	w.commit(len(payload), w.stamp(b, tag))
+	return nil
+}
+
+// evades drops a record that must not wait, while somebody else does with the lock
+// held.
+func (w *Writer) evades(level slog.Level) bool {
+	if w.waiting.Load() && w.terms.policy.of(level) != Block {
+		w.owe(ring.DropFull)
+		return true
+	}
+	return false
+}
+
+// commit publishes what was reserved in the shared lane. It needs mu.
+func (w *Writer) commit(n int, tag uint32) {
+	w.shared.prod.Commit(n, tag)
+	w.stats.Attempted++
 	w.stats.Committed++
 	if w.bell.due(&w.shared.fence) {
 		w.bell.answer()
 	}
-	return nil
 }
 
-// reserve returns room for one record in the shared lane, waiting for it if the policy says so, but
-// only once for a collector that does not move.
-func (w *Writer) reserve(n int) ([]byte, error) {
+// reserve returns room for one record in the shared lane, behind what has to be
+// told of those dropped before it; or it counts the record as dropped. It needs mu.
+func (w *Writer) reserve(n int, level slog.Level) ([]byte, error) {
+	w.settle()
+	w.tellGaps()
+	b, err := w.room(n, level)
+	if err == nil && w.gaps.open {
+		// There was none for the gap before the wait.
+		w.shared.prod.Abort()
+		w.tellGaps()
+		b, err = w.room(n, level)
+	}
+	if err != nil {
+		w.drop(err)
+	}
+	return b, err
+}
+
+// room waits for it, if the policy says so, but only once for a collector that does
+// not move.
+func (w *Writer) room(n int, level slog.Level) ([]byte, error) {
 	b, err := w.shared.prod.TryReserve(n)
 	if err == nil {
 		w.stalled = false
 		return b, nil
 	}
-	if !errors.Is(err, ring.ErrFull) || w.terms.policy == DropNew {
+	if !errors.Is(err, ring.ErrFull) || w.terms.policy.of(level) != Block {
 		return nil, err
 	}
 	if w.stalled {
@@ -246,6 +321,8 @@ func (w *Writer) reserve(n int) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(w.life, w.terms.maxWait)
 	defer cancel()
+	w.waiting.Store(true)
+	defer w.waiting.Store(false)
 	b, err = w.shared.prod.ReserveContext(ctx, n)
 	switch {
 	case err == nil:
@@ -257,34 +334,30 @@ func (w *Writer) reserve(n int) ([]byte, error) {
 	return b, err
 }
 
-// drop counts a record that is not in the ring, for itself and for the node.
+// drop counts a record that found no room. It needs mu.
 func (w *Writer) drop(err error) {
-	reason, told := DropCorrupt, ring.DropCorrupt
+	reason := ring.DropCorrupt
 	switch {
 	case errors.Is(err, os.ErrClosed):
-		reason, told = DropClosed, ring.DropCaller
+		reason = ring.DropCaller
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		reason, told = DropTimeout, ring.DropTimeout
+		reason = ring.DropTimeout
 	case errors.Is(err, ring.ErrFull):
-		reason, told = DropFull, ring.DropFull
+		reason = ring.DropFull
 	case errors.Is(err, ring.ErrTooLarge):
-		reason, told = DropTooLarge, ring.DropTooLarge
+		reason = ring.DropTooLarge
 	}
-	w.stats.Dropped[reason]++
-	w.shared.prod.Drop(told, 1)
+	w.lose(reason, 1)
 }
 
-// refuse counts a record that a [Throttle] held back.
-func (w *Writer) refuse(reason string) {
-	told := ring.DropCaller2
-	if reason == DropLimited {
-		told = ring.DropCaller3
-	}
+// refuse counts a record that a [Throttle] held back, told one that its stream tells
+// of n of them.
+func (w *Writer) refuse(reason ring.Reason) { w.owe(reason) }
+
+func (w *Writer) told(reason ring.Reason, n uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stats.Attempted++
-	w.stats.Dropped[reason]++
-	w.shared.prod.Drop(told, 1)
+	w.tell(reason, n)
 }
 
 func (w *Writer) named(name string) *loggerLevel { return w.names.named(name) }
@@ -294,6 +367,7 @@ func (w *Writer) flushTo(ctx context.Context, level FlushLevel) error { return w
 func (w *Writer) atFlush(f func()) { w.before.add(f) }
 
 var (
+	errFull    = fmt.Errorf("logring: %w", ring.ErrFull)
 	errStalled = fmt.Errorf("logring: the node does not take records: %w", os.ErrDeadlineExceeded)
 	errEnded   = fmt.Errorf("logring: writer: %w", os.ErrClosed)
 )
@@ -303,6 +377,9 @@ func (w *Writer) collected(ctx context.Context) error {
 	lanes := []*lane{&w.shared}
 	for i := range w.lanes {
 		lanes = append(lanes, &w.lanes[i])
+	}
+	if w.over != nil {
+		lanes = append(lanes, w.over)
 	}
 	tails := make([]uint64, len(lanes))
 	for i, l := range lanes {
@@ -327,10 +404,16 @@ func (w *Writer) collected(ctx context.Context) error {
 func (w *Writer) Stats() WriterStats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.settle()
 	s := w.stats
 	s.Dropped = maps.Clone(w.stats.Dropped)
 	for i := range w.lanes {
 		n := peek(&w.lanes[i].count)
+		s.Attempted += n
+		s.Committed += n
+	}
+	if w.over != nil {
+		n := peek(&w.over.count)
 		s.Attempted += n
 		s.Committed += n
 	}
@@ -354,8 +437,16 @@ func (w *Writer) Close() error {
 	w.before.run() // what does not find room now is dropped
 	w.set(math.MaxInt32)
 	w.names.close()
+	if w.over != nil {
+		w.overMu.Lock()
+		w.over.prod.Close()
+		w.overMu.Unlock()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.settle()
+	w.tellGaps()
+	store32(&w.own.closed, 1) // loaded by the node when this process is dead
 	w.bell.close()
 	for i := range w.lanes {
 		w.lanes[i].prod.Close()
