@@ -36,6 +36,10 @@ const (
 	eventFixed = 8
 	declFixed  = 16
 	maxMessage = 4 << 10
+
+	// maxDeclaration bounds what an event of a few bytes grows to. One that is longer
+	// is logged as an ordinary record.
+	maxDeclaration = 1 << 10
 )
 
 // A dictionary is the worker's end.
@@ -48,14 +52,14 @@ type dictionary struct {
 }
 
 // declare makes sure that the event is in the dictionary, and reports false when
-// there is no room for it.
+// there is no room for it, or it is too long.
 func (d *dictionary) declare(w *Writer, e *event) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	ok, known := d.has[e]
 	if !known {
 		b := e.declaration()
-		if ok = len(b) <= len(d.mem)-d.size; ok {
+		if ok = len(b) <= maxDeclaration && len(b) <= len(d.mem)-d.size; ok {
 			copy(d.mem[d.size:], b)
 			d.size += len(b)
 			// Stored by the worker here, loaded by the collector (definitions.update) when
@@ -193,8 +197,8 @@ func parseDeclaration(b []byte) (size int, number uint32, f *definition, err err
 		return bad("declaration cut short")
 	}
 	n := le.Uint32(b)
-	if n%8 != 0 || n < declFixed || uint64(n) > uint64(len(b)) {
-		return bad("declaration longer than the dictionary")
+	if n%8 != 0 || n < declFixed || n > maxDeclaration || uint64(n) > uint64(len(b)) {
+		return bad("length of a declaration")
 	}
 	number = le.Uint32(b[4:])
 	if number >= maxEvents || b[14] > 1 || b[15] > maxArgs {
@@ -204,7 +208,7 @@ func parseDeclaration(b []byte) (size int, number uint32, f *definition, err err
 	msg, args := int(le.Uint16(b[12:])), int(b[15])
 	rest := b[declFixed:n]
 	if b[14] == 1 {
-		if len(rest) < sourceFixed || len(rest) < sourceSize(rest) || sourceSize(rest) > sourceFixed+2*maxKey {
+		if len(rest) < sourceFixed || len(rest) < sourceSize(rest) {
 			return bad("source position longer than the declaration")
 		}
 		k := sourceSize(rest)
@@ -224,13 +228,10 @@ func parseDeclaration(b []byte) (size int, number uint32, f *definition, err err
 			return bad(fmt.Sprintf("unknown kind of argument %d", rest[0]))
 		}
 		k := attrFixed + int(le.Uint16(rest[1:]))
-		if k > attrFixed+maxKey {
-			return bad("name of an argument too long")
-		}
 		f.args = append(f.args, rest[:k])
 		rest = rest[k:]
 	}
-	if msg > len(rest) || msg > maxMessage {
+	if msg > len(rest) {
 		return bad("message longer than the declaration")
 	}
 	f.msg = rest[:msg]

@@ -279,7 +279,7 @@ func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid in
 		}
 		p := b[len(in.buf):len(b):len(b)]
 		in.buf = b
-		taken += len(p)
+		taken += len(rec.Payload) // what it takes in the ring: an event grows
 		if key > latest {
 			latest = r.c.now() + clockSkew // it may have been written meanwhile
 		}

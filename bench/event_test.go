@@ -1,0 +1,270 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/phuslu/log"
+	"github.com/rs/zerolog"
+
+	"shmkit"
+	"shmkit/logring"
+	"shmkit/spawn"
+)
+
+var evRequest = logring.NewEvent3[int, string, float64](slog.LevelInfo, "request", "n", "path", "ms")
+
+// The parties of a hot path: each logs the same message with the same three
+// values. Ours goes to a node in another process, the others format JSON and throw it
+// away.
+var hotPaths = []struct {
+	name string
+	make func(*logring.Writer) func(i int)
+}{
+	{"event", func(w *logring.Writer) func(int) {
+		return func(i int) { evRequest.Log(w, runtimeInt+i, runtimeString, runtimeFloat) }
+	}},
+	{"slog", func(w *logring.Writer) func(int) { return viaSlog(w.Handler(nil)) }},
+	{"slog empty", func(*logring.Writer) func(int) { return viaSlog(empty{}) }},
+	{"slog phuslu", func(*logring.Writer) func(int) {
+		return viaSlog(log.SlogNewJSONHandler(io.Discard, nil))
+	}},
+	{"phuslu", func(*logring.Writer) func(int) {
+		l := log.Logger{Writer: log.IOWriter{Writer: io.Discard}}
+		return func(i int) {
+			l.Info().Int("n", runtimeInt+i).Str("path", runtimeString).Float64("ms", runtimeFloat).Msg("request")
+		}
+	}},
+	{"zerolog", func(*logring.Writer) func(int) {
+		l := zerolog.New(io.Discard).With().Timestamp().Logger()
+		return func(i int) {
+			l.Info().Int("n", runtimeInt+i).Str("path", runtimeString).Float64("ms", runtimeFloat).Msg("request")
+		}
+	}},
+}
+
+type empty struct{}
+
+func (empty) Enabled(context.Context, slog.Level) bool  { return true }
+func (empty) Handle(context.Context, slog.Record) error { return nil }
+func (h empty) WithAttrs([]slog.Attr) slog.Handler      { return h }
+func (h empty) WithGroup(string) slog.Handler           { return h }
+
+func viaSlog(h slog.Handler) func(int) {
+	l := slog.New(h)
+	return func(i int) {
+		l.LogAttrs(context.Background(), slog.LevelInfo, "request", slog.Int("n", runtimeInt+i),
+			slog.String("path", runtimeString), slog.Float64("ms", runtimeFloat))
+	}
+}
+
+// quill's method: a batch is 20 calls in a row, its figure their mean, and between
+// batches the backend has 2 ms, spent spinning, to catch up. The percentiles are of
+// batches. Single calls, timed each, are given beside it: they include the clock.
+const (
+	batchCalls = 20
+	batches    = 300
+	batchRest  = 2 * time.Millisecond
+)
+
+var percentiles = []float64{50, 99, 99.9}
+
+// funcHotPath reports, for each party, the percentiles of batches, then of calls.
+var funcHotPath = shmkit.Func("bench-hotpath", func(ctx context.Context, w *shmkit.Worker) error {
+	events, err := attachEvents(w)
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	batch := make([][]time.Duration, len(hotPaths))
+	single := make([][]time.Duration, len(hotPaths))
+	for p := range hotPaths {
+		log := hotPaths[p].make(events)
+		log(0)
+		batch[p] = make([]time.Duration, 0, batches)
+		single[p] = make([]time.Duration, 0, batches*batchCalls)
+		for b := range batches {
+			start := time.Now()
+			for i := range batchCalls {
+				log(b + i)
+			}
+			batch[p] = append(batch[p], time.Since(start)/batchCalls)
+			spin(batchRest)
+		}
+		for b := range batches {
+			for i := range batchCalls {
+				start := time.Now()
+				log(b + i)
+				single[p] = append(single[p], time.Since(start))
+			}
+			spin(batchRest / 4)
+		}
+	}
+	for p := range hotPaths {
+		for _, all := range [][]time.Duration{batch[p], single[p]} {
+			slices.Sort(all)
+			for _, q := range percentiles {
+				if err := tell(w, all[min(int(float64(len(all))*q/100), len(all)-1)]); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+})
+
+func spin(d time.Duration) {
+	for start := time.Now(); time.Since(start) < d; {
+	}
+}
+
+// attachEvents takes over the log that is donated beside the worker's own.
+func attachEvents(w *shmkit.Worker) (*logring.Writer, error) {
+	files, words, ok := w.Resource("events")
+	if !ok {
+		return nil, fmt.Errorf("no log was donated")
+	}
+	return logring.Attach(files, words, func() error { return w.Send("events", nil) })
+}
+
+// withEvents runs one worker of fn with a log of its own into sink.
+func withEvents(tb testing.TB, fn string, calls int, sink logring.Sink) []float64 {
+	tb.Helper()
+	c, err := logring.NewCollector(logring.CollectorOptions{Sinks: []logring.Sink{sink}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	rep := &report{}
+	node, err := shmkit.Start(context.Background(), shmkit.Options{
+		Name: fmt.Sprintf("bench-%d", os.Getpid()), Dir: tb.TempDir(), Config: benchConfig{Level: "info", Calls: calls},
+		Resources: map[string]spawn.Resource{"report": rep, "events": c},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer node.Close()
+	group, err := node.Start(shmkit.Spec{Func: fn, Workers: 1})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := group.Wait(); err != nil {
+		tb.Fatal(err)
+	}
+	if err := c.Flush(context.Background()); err != nil {
+		tb.Fatal(err)
+	}
+	if s := c.Stats(); len(s.Dropped) > 0 {
+		tb.Fatalf("records were dropped: %+v", s)
+	}
+	return rep.take()
+}
+
+// BenchmarkHotPath compares what one call costs the caller, by quill's method.
+//
+// The bars: an event at most a quarter of phuslu and zerolog; slog at most 60 ns more
+// than slog with a handler that does nothing, and less than phuslu's handler.
+// quill's own hot-path benchmark is built and run aside (1.5 times its p50 is the bar).
+func BenchmarkHotPath(b *testing.B) {
+	per := 2 * len(percentiles)
+	all := make([][]float64, per*len(hotPaths))
+	for b.Loop() {
+		for range 3 {
+			for i, f := range withEvents(b, funcHotPath, 0, logring.JSON(io.Discard)) {
+				all[i] = append(all[i], f)
+			}
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	at := func(party, i int) float64 { m, _ := median(all[party*per+i]); return m }
+	for p, x := range hotPaths {
+		b.Logf("%-12s batches p50 %5.0f p99 %5.0f p99.9 %6.0f ns, calls p50 %5.0f p99 %5.0f p99.9 %6.0f ns", x.name,
+			at(p, 0), at(p, 1), at(p, 2), at(p, 3), at(p, 4), at(p, 5))
+	}
+	b.ReportMetric(at(0, 0), "event-ns")
+	b.ReportMetric(at(4, 0)/at(0, 0), "phuslu/event")
+	b.ReportMetric(at(5, 0)/at(0, 0), "zerolog/event")
+	b.ReportMetric(at(1, 0)-at(2, 0), "slog-over-empty-ns")
+	b.ReportMetric(at(3, 0)/at(1, 0), "phuslu-slog/slog")
+}
+
+const crowd = 64
+
+// funcCrowd logs in bursts from 64 goroutines; the node has caught up before each.
+var funcCrowd = shmkit.Func("bench-crowd", func(ctx context.Context, w *shmkit.Worker) error {
+	events, err := attachEvents(w)
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	log := hotPaths[0].make(events)
+	for range rounds {
+		if err := events.Flush(ctx); err != nil {
+			return err
+		}
+		if err := tell(w, timeCrowd(shmkit.Config[benchConfig](w).Load().Calls, log)); err != nil {
+			return err
+		}
+	}
+	return nil
+})
+
+// timeCrowd runs the calls of 64 goroutines and returns the time of all.
+func timeCrowd(calls int, log func(int)) time.Duration {
+	var ready, done sync.WaitGroup
+	begin := make(chan struct{})
+	for range crowd {
+		ready.Add(1)
+		done.Go(func() {
+			ready.Done()
+			<-begin
+			for i := range calls {
+				log(i)
+			}
+		})
+	}
+	ready.Wait()
+	start := time.Now()
+	close(begin)
+	done.Wait()
+	return time.Since(start)
+}
+
+// BenchmarkCrowd compares a burst of 64 goroutines into one file: events, which the
+// node writes as JSON, against zerolog writing to the file itself. The clock runs until
+// the last call has returned.
+//
+// The bar: events cost at most a fifth.
+func BenchmarkCrowd(b *testing.B) {
+	const calls = 100
+	var ours, theirs []float64
+	for b.Loop() {
+		sink, err := logring.OpenJSON(filepath.Join(b.TempDir(), "ours.jsonl"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, f := range withEvents(b, funcCrowd, calls, sink) {
+			ours = append(ours, f/(calls*crowd))
+		}
+		file, err := os.Create(filepath.Join(b.TempDir(), "theirs.jsonl"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		l := zerolog.New(file).With().Timestamp().Logger()
+		for range rounds {
+			theirs = append(theirs, float64(timeCrowd(calls, func(i int) {
+				l.Info().Int("n", runtimeInt+i).Str("path", runtimeString).Float64("ms", runtimeFloat).Msg("request")
+			}))/(calls*crowd))
+		}
+		file.Close()
+	}
+	reportPair(b, "ns/call", ours, theirs)
+}
