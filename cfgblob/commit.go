@@ -1,5 +1,11 @@
 package cfgblob
 
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
 // A draft is a document of the version about to be made, and the channel it goes
 // to.
 type draft struct {
@@ -98,16 +104,22 @@ func (s *Store) forget(drafts map[string]*draft) {
 // publish publishes drafts as the version of snap, and moves workers to their
 // documents. An error beside the new version is that of waking somebody.
 func (s *Store) publish(snap Snapshot, action string, next stack, drafts map[string]*draft, homes map[*lease]string) (uint64, error) {
-	// A worker that comes to another document must find a later version there.
+	// A worker that comes to another document must find a later version there than
+	// it has seen, however long it is under way: until it has arrived that document
+	// is published with every change, and before the one that it leaves.
 	arrivals := map[string]bool{}
 	for l, sig := range homes {
-		if d := drafts[sig]; l.channel != d.channel {
+		if l.channel != drafts[sig].channel || l.underWay() {
 			arrivals[sig] = true
 		}
 	}
+	order := slices.SortedFunc(maps.Keys(drafts), func(a, b string) int {
+		return cmp.Or(-cmp.Compare(one(arrivals[a]), one(arrivals[b])), cmp.Compare(a, b))
+	})
 	s.version = snap.Version
 	var failed error
-	for sig, d := range drafts {
+	for _, sig := range order {
+		d := drafts[sig]
 		if d.text == nil {
 			if !arrivals[sig] {
 				continue
@@ -134,6 +146,13 @@ func (s *Store) publish(snap Snapshot, action string, next stack, drafts map[str
 	}
 	s.closeUnused()
 	return snap.Version, failed
+}
+
+func one(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // publishGeneral publishes the general document, which others in this process may

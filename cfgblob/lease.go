@@ -17,6 +17,8 @@ type lease struct {
 	// The following are guarded by store.mu.
 	channel *channel // what it is to read…
 	given   *channel // …and what it was given
+	moves   uint64   // number of the last hand-over…
+	arrived uint64   // …and of the last one that the worker has answered
 	send    func(payload []byte, files ...*os.File) error
 	retry   *time.Timer // while a hand-over waits for room in the socket
 	pause   time.Duration
@@ -47,7 +49,10 @@ func (l *lease) Message(payload []byte, files []*os.File) {
 	}
 	l.asking.Lock()
 	defer l.asking.Unlock()
-	a := l.store.answer(l.who, payload)
+	a, wanted := l.answer(payload)
+	if !wanted {
+		return
+	}
 	l.store.mu.Lock()
 	send := l.send
 	l.store.mu.Unlock()
@@ -71,6 +76,11 @@ func (l *lease) Close() error {
 	return nil
 }
 
+// underWay tells whether the worker may still read another document than its own.
+// Its own must have a later version than that one when it comes there. The caller
+// holds store.mu.
+func (l *lease) underWay() bool { return l.given != l.channel || l.arrived != l.moves }
+
 // handOver sends the worker the segment it is to read, if it has another one, and
 // tries again later if there is no room in its socket. The caller holds store.mu.
 func (l *lease) handOver() {
@@ -79,12 +89,13 @@ func (l *lease) handOver() {
 	}
 	f, err := l.channel.segment.Reopen()
 	if err == nil {
-		err = l.send(message{Op: opMove}.encode(), f)
+		err = l.send(message{Op: opMove, ID: l.moves + 1}.encode(), f)
 		f.Close()
 	}
 	switch {
 	case err == nil:
 		l.given, l.pause = l.channel, 0
+		l.moves++
 	case errors.Is(err, os.ErrClosed): // dead: Close will come
 	default:
 		l.pause = min(max(2*l.pause, firstPause), lastPause)

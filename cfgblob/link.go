@@ -38,9 +38,7 @@ func (r *Reader) Message(payload []byte, files []*os.File) {
 	if err == nil && m.Op == opMove && len(files) == 1 {
 		err = r.move(files[0])
 		files = nil // attach has closed it
-		r.link.mu.Lock()
-		r.link.lost = err
-		r.link.mu.Unlock()
+		r.link.moved(m.ID, err)
 	}
 	for _, f := range files {
 		f.Close()
@@ -163,6 +161,19 @@ func (l *link) begin(m *message) (send func(payload []byte, files ...*os.File) e
 	answer = make(chan message, 1)
 	l.waiting[m.ID] = answer
 	return l.send, answer, nil
+}
+
+// moved tells the owner that a segment is in use, or remembers why it is not: it
+// may have been overtaken by the next one.
+func (l *link) moved(id uint64, err error) {
+	l.mu.Lock()
+	l.lost = err
+	send := l.send
+	l.mu.Unlock()
+	if send != nil && err == nil {
+		// Whoever takes messages does not wait for room to send one.
+		go send(message{Op: opMoved, ID: id}.encode())
+	}
 }
 
 func (l *link) end(id uint64) {

@@ -9,7 +9,8 @@ import (
 // What worker and owner say to each other over the worker's control socket: one
 // JSON object a message.
 //
-//	owner → worker   {"op":"move"} and a file: go on with this segment
+//	owner → worker   {"op":"move","id":1} and a file: go on with this segment
+//	worker → owner   {"op":"moved","id":1}
 //	worker → owner   {"op":"set","id":1,"key":"batch.size","value":64,"if_version":7}
 //	                 {"op":"unset","id":2,"key":"batch.size"}
 //	owner → worker   {"op":"done","id":1,"version":8}
@@ -29,6 +30,7 @@ type message struct {
 
 const (
 	opMove  = "move"
+	opMoved = "moved"
 	opSet   = "set"
 	opUnset = "unset"
 	opDone  = "done"
@@ -90,18 +92,25 @@ func (e *RequestError) Error() string { return e.Text }
 // Unwrap returns ErrConflict, ErrDenied and their like.
 func (e *RequestError) Unwrap() error { return e.kind }
 
-// answer does what a worker asks for, if it may.
-func (s *Store) answer(who member, payload []byte) message {
+// answer does what a worker asks for, if it may; not wanted says that there is
+// nothing to answer.
+func (l *lease) answer(payload []byte) (a message, wanted bool) {
 	var m message
 	if len(payload) > maxRequest || json.Unmarshal(payload, &m) != nil {
-		return message{Op: opDone, Error: "cfgblob: a request that is no request"}
+		return message{Op: opDone, Error: "cfgblob: a request that is no request"}, true
 	}
-	version, err := s.request(who, m)
-	a := message{Op: opDone, ID: m.ID, Version: version}
+	if m.Op == opMoved {
+		l.store.mu.Lock()
+		defer l.store.mu.Unlock()
+		l.arrived = min(max(l.arrived, m.ID), l.moves)
+		return a, false
+	}
+	version, err := l.store.request(l.who, m)
+	a = message{Op: opDone, ID: m.ID, Version: version}
 	if err != nil {
 		a.Error, a.Code = err.Error(), Code(err)
 	}
-	return a
+	return a, true
 }
 
 func (s *Store) request(who member, m message) (version uint64, err error) {
