@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
-	"shmkit/adapters/internal/pgtest"
+	"shmkit/internal/pgtest"
 	"shmkit/logring"
 )
 

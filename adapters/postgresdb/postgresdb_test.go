@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"shmkit/adapters/internal/pgtest"
+	"shmkit/internal/pgtest"
 	"shmkit/adapters/postgresdb"
 	"shmkit/logring"
 )

@@ -57,7 +57,7 @@ func report(stderr io.Writer, err error) int {
 // reader of a command line knows which program is speaking.
 func bare(err error) string {
 	text := err.Error()
-	for _, pkg := range []string{"shmkit", "spawn", "cfgblob", "logring", "shm", "koanfsource", "sqlitedb"} {
+	for _, pkg := range []string{"shmkit", "spawn", "cfgblob", "logring", "shm", "koanfsource", "sqlitedb", "postgresdb", "rotatefile", "otelsink"} {
 		text = strings.TrimPrefix(text, pkg+": ")
 	}
 	return text

@@ -94,7 +94,7 @@ var cliNode = shmkit.ServeFunc("shmkit rank", func(context.Context) (shmkit.Opti
 			return shmkit.Options{}, fmt.Errorf("log sink %q: %w", s, err)
 		}
 	}
-	sinks, err := openSinks(specs, os.Stdout)
+	sinks, err := openSinks(specs, place{console: os.Stdout, service: "shmkit"})
 	if err != nil {
 		return shmkit.Options{}, err
 	}

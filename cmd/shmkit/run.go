@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,11 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"shmkit"
+	"shmkit/logring"
 )
 
 // runOptions are the flags of shmkit run.
@@ -22,6 +25,7 @@ type runOptions struct {
 	config      []string
 	set         assignmentsFlag
 	log         sinksFlag
+	noLogLock   bool
 	stopTimeout time.Duration
 }
 
@@ -48,7 +52,19 @@ SINK says where the records go, and may be given several times:
   text:PATH    appended to a file as text
   json:PATH    appended to a file, one JSON object a line: time, level, msg,
                group, worker, pid, stream
+  rotate:PATH?mb=100&every=24h&keep=7&compress=gzip
+               the same, in a new file every so many MB or hours; also at=00:00,
+               days, total (MB of all old ones), format=text
   sqlite:PATH  table "logs" of an SQLite database
+  postgres://USER@HOST/DATABASE
+               table "logs" of a PostgreSQL database
+  syslog, syslog:unix:PATH, syslog:udp:HOST:PORT, syslog:tcp:HOST:PORT
+               RFC 5424 messages, by default to /dev/log
+  journald     the systemd journal
+  otlp://HOST:PORT, otlps://HOST:PORT
+               an OpenTelemetry receiver, by gRPC
+A file has one writer: a second run that names the same one is refused. SIGUSR1
+makes shmkit open its log files anew, after somebody has renamed them.
 
 The configuration is what the files of --config hold (JSON, YAML, TOML; later
 ones win), then the assignments of --set. VALUE is JSON, or else a string.
@@ -84,10 +100,11 @@ could not be written.`,
 	f.StringArrayVar(&o.config, "config", nil, "configuration `FILE`: .json .yaml .yml .toml (repeatable)")
 	f.Var(&o.set, "set", "set a configuration key, as in log.level=debug (repeatable)")
 	f.Var(&o.log, "log", "where records go: "+sinkForms+" (repeatable; default console)")
+	f.BoolVar(&o.noLogLock, "no-log-lock", false, "do not lock the files of --log: for a file system of several machines")
 	f.DurationVar(&o.stopTimeout, "stop-timeout", o.stopTimeout, "time from SIGTERM to SIGKILL when the run is stopped")
 	cmd.MarkFlagFilename("config", "json", "yaml", "yml", "toml")
 	cmd.RegisterFlagCompletionFunc("log", cobra.FixedCompletions(
-		[]cobra.Completion{"console", "text:", "json:", "sqlite:"}, cobra.ShellCompDirectiveNoSpace))
+		[]cobra.Completion{"console", "text:", "json:", "rotate:", "sqlite:", "postgres://", "syslog", "journald", "otlp://"}, cobra.ShellCompDirectiveNoSpace))
 	return cmd
 }
 
@@ -109,10 +126,11 @@ func (o *runOptions) run(ctx context.Context, command []string, stdout io.Writer
 	if len(specs) == 0 {
 		specs = sinksFlag{{kind: "console"}}
 	}
-	sinks, err := openSinks(specs, stop.guard(stdout))
+	sinks, err := openSinks(specs, place{stop.guard(stdout), o.noLogLock, cmp.Or(string(o.name), "shmkit")})
 	if err != nil {
 		return err
 	}
+	defer logring.ReopenOn(sinks.all, syscall.SIGUSR1)()
 	node, err := shmkit.Start(ctx, shmkit.Options{
 		Name:        string(o.name),
 		Config:      doc,

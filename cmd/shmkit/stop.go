@@ -112,3 +112,11 @@ func (w guardedWriter) Write(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// SyscallConn lets logring see whether this is a terminal.
+func (w guardedWriter) SyscallConn() (syscall.RawConn, error) {
+	if c, ok := w.Writer.(syscall.Conn); ok {
+		return c.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}

@@ -13,10 +13,15 @@ import (
 
 func TestParseSink(t *testing.T) {
 	for in, want := range map[string]sinkSpec{
-		"console":         {"console", ""},
-		"json:a":          {"json", "a"},
-		"text:/x:y z":     {"text", "/x:y z"},
-		"sqlite:out/a.db": {"sqlite", "out/a.db"},
+		"console":                          {"console", ""},
+		"json:a":                           {"json", "a"},
+		"text:/x:y z":                      {"text", "/x:y z"},
+		"sqlite:out/a.db":                  {"sqlite", "out/a.db"},
+		"syslog":                           {"syslog", ""},
+		"journald":                         {"journald", ""},
+		"otlp://h:4317":                    {"otlp", "//h:4317"},
+		"postgres://u@h/d?sslmode=disable": {"postgres", "//u@h/d?sslmode=disable"},
+		"rotate:a?mb=1&every=24h&keep=3&days=2&total=100&compress=zstd&format=text&at=00:00,12:00": {"rotate", "a?mb=1&every=24h&keep=3&days=2&total=100&compress=zstd&format=text&at=00:00,12:00"},
 	} {
 		if got, err := parseSink(in); err != nil || got != want || got.String() != in {
 			t.Errorf("%q: %+v, %v", in, got, err)

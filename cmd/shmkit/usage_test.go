@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"shmkit/adapters/sqlitedb"
 )
 
 // absent checks that files of the working directory do not exist.
@@ -27,6 +29,14 @@ func TestBadInput(t *testing.T) {
 	l.write("conf.ini", "a=1\n")
 	l.write("text.db", strings.Repeat("no database here\n", 100))
 	l.write("not-executable", "echo hi\n")
+	db, err := sqlitedb.Open(l.path("other.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("CREATE TABLE other(x)"); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
 	before, err := os.ReadDir(l.dir)
 	if err != nil {
 		t.Fatal(err)
@@ -53,6 +63,14 @@ func TestBadInput(t *testing.T) {
 		{"run --log console:x -- true", 2, []string{"console"}},
 		{"run --log json:new --log text:./new -- true", 2, []string{"./new", "same place"}},
 		{"run --log console --log console -- true", 2, []string{"same place"}},
+		{"run --log journald:x -- true", 2, []string{"journald"}},
+		{"run --log syslog: -- true", 2, []string{"syslog:tcp:HOST:PORT"}},
+		{"run --log postgres:x -- true", 2, []string{"postgres://USER@HOST/DATABASE"}},
+		{"run --log otlp:x -- true", 2, []string{"otlp://HOST:PORT"}},
+		{"run --log rotate: -- true", 2, []string{"rotate:PATH"}},
+		{"run --log rotate:new?keep=many -- true", 2, []string{"keep=many"}},
+		{"run --log rotate:new?size=3 -- true", 2, []string{`"size"`, "mb"}},
+		{"run --log json:new --log rotate:new?mb=1 -- true", 2, []string{"same place"}},
 		{"run --set novalue -- true", 2, []string{`"novalue"`, "KEY=VALUE"}},
 		{"run --set =1 -- true", 2, []string{"=1"}},
 		{"run --set a..b=1 -- true", 2, []string{"a..b"}},
@@ -84,6 +102,16 @@ func TestBadInput(t *testing.T) {
 		{"config get --frobnicate", 2, []string{"--frobnicate"}},
 		{"ps x", 2, []string{`"x"`}},
 		{"ps --jsn", 2, []string{"--jsn"}},
+		{"logs", 2, []string{"query", "tail"}},
+		{"logs qery", 2, []string{`"qery"`, "query"}},
+		{"logs query", 2, []string{"SOURCE is missing"}},
+		{"logs tail", 2, []string{"SOURCE is missing"}},
+		{"logs query --level loud x", 2, []string{`"loud"`, "--level", "warn"}},
+		{"logs query --since soon x", 2, []string{`"soon"`, "--since", "90m"}},
+		{"logs query --regexp ( x", 2, []string{"--regexp", "missing closing )"}},
+		{"logs query --worker one x", 2, []string{`"one"`, "--worker"}},
+		{"logs query --table a;b x", 2, []string{`"a;b"`, "--table"}},
+		{"logs tail -n -1 x", 2, []string{`"-1"`, "-n"}},
 
 		{"run -- no-such-command-here", 1, []string{`"no-such-command-here"`, "PATH"}},
 		{"run -- ./no-such-file", 1, []string{`"./no-such-file"`}},
@@ -100,6 +128,19 @@ func TestBadInput(t *testing.T) {
 		{"run --log json:new --log text:/ -- true", 1, []string{`text:/`}},
 		{"run --log json:new --log sqlite:no/such/x.db -- true", 1, []string{"no/such/x.db", "folder"}},
 		{"run --log sqlite:new --log sqlite:text.db -- true", 1, []string{"text.db", "not a database"}},
+		{"run --log json:new --log rotate:no/such/x -- true", 1, []string{"rotate:no/such/x", "create its folder first"}},
+		{"run --log rotate:new --log rotate:bad?compress=xz -- true", 1, []string{`"xz"`, "gzip"}},
+		{"run --log json:new --log syslog:unix:none -- true", 1, []string{"syslog:unix:none", "is the syslog server running"}},
+		{"run --log json:new --log syslog:tape:x -- true", 1, []string{"syslog:tape:x", "udp:HOST:PORT"}},
+		{"run --log json:new --log postgres://u:pw@127.0.0.1:1/x -- true", 1, []string{"postgres://u:xxxxx@127.0.0.1:1/x", "is the server running"}},
+		{"logs query none.jsonl", 1, []string{`"none.jsonl"`, "no such file"}},
+		{"logs query no/such/x", 1, []string{`"no/such/x"`, "no such file"}},
+		{"logs query .", 1, []string{`"."`, "it is a folder"}},
+		{"logs tail -f none.jsonl", 1, []string{`"none.jsonl"`, "no such file"}},
+		{"logs tail -f -", 1, []string{`"-"`, "leave it out"}},
+		{"logs tail -f /dev/null", 1, []string{`"/dev/null"`, "not a regular file"}},
+		{"logs query other.db", 1, []string{`"other.db"`, "logs", "is it a table that shmkit has written"}},
+		{"logs tail -f other.db", 1, []string{"other.db", "is it a table that shmkit has written"}},
 		{"config get a", 1, []string{"no live run"}},
 		{"config set a=1", 1, []string{"no live run"}},
 		{"config watch", 1, []string{"no live run"}},
@@ -130,7 +171,8 @@ func TestHelp(t *testing.T) {
 	for _, args := range []string{"--help", "run --help", "run -h", "config --help", "config get --help",
 		"config set --help", "config watch --help", "config unset --help", "config reset --help", "config history --help",
 		"config diff --help", "config rollback --help", "config explain --help", "config validate --help",
-		"config promote --help", "config abandon --help", "ps --help", "help run", ""} {
+		"config promote --help", "config abandon --help", "ps --help", "help run",
+		"logs --help", "logs query --help", "logs tail -h", ""} {
 		out := l.want(strings.Fields(args)...)
 		if !strings.Contains(out, "Usage:\n") || !strings.Contains(out, "Examples:\n") {
 			t.Errorf("shmkit %s: %s", args, out)

@@ -66,6 +66,9 @@ func Start(t testing.TB) *Server {
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 func (s *Server) log() string  { return filepath.Join(s.dir, "log") }
 
+// Socket is the path of the server's socket.
+func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") }
+
 // DSN names the server's only database.
 func (s *Server) DSN() string {
 	return fmt.Sprintf("host=%s user=test dbname=postgres sslmode=disable", s.dir)
@@ -119,7 +122,7 @@ func (s *Server) Crash() {
 
 // answers sends the start of a session and looks whether the server takes it.
 func (s *Server) answers() bool {
-	c, err := net.Dial("unix", filepath.Join(s.dir, ".s.PGSQL.5432"))
+	c, err := net.Dial("unix", s.Socket())
 	if err != nil {
 		return false
 	}
