@@ -356,6 +356,28 @@ func TestDetachDrains(t *testing.T) {
 	}
 }
 
+// The same with events, which take a multiple of their room in the ring once they
+// are records. (Once, only so many were read as the ring has bytes.)
+func TestDetachDrainsEvents(t *testing.T) {
+	k := &keeper{}
+	c := newCollector(t, CollectorOptions{RingSize: 256 << 10, Sinks: []Sink{k}})
+	w, r := onHeap(t, c, "g", 0)
+	const n = 2000
+	r.mu.Lock() // the collector does not come
+	for i := range n {
+		evLong.Log(w, i)
+	}
+	w.Close()
+	r.mu.Unlock()
+	r.Close()
+	flushAll(t, c)
+	if got := len(k.all()); got != n {
+		t.Errorf("%d of %d records", got, n)
+	}
+}
+
+var evLong = NewEvent1[int](slog.LevelInfo, strings.Repeat("long ", 100), "i")
+
 // Rings come and go, and nothing is left of them but their account.
 func TestAttachDetachChurn(t *testing.T) {
 	k := &keeper{}

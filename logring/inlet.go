@@ -248,15 +248,15 @@ func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid in
 		return true
 	}
 	// A producer that never stops must not keep us: what was there at the
-	// beginning fits into the ring.
-	limit = min(limit, l.size)
+	// beginning fits into the ring. (Here an event takes more bytes than there.)
+	room := l.size
 	latest := now
-	l.more = false
 	taken, entries := 0, uint64(0)
-	for taken < limit {
+	for taken < limit && room > 0 {
 		rec, ok, err := l.cons.Next()
 		if lost, is := err.(*ring.GapError); is {
 			l.lost += lost.Lost
+			room -= l.size/64 + 1 // nobody overwrites that often while we look
 			continue
 		}
 		if err != nil {
@@ -270,6 +270,7 @@ func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid in
 			r.tellOverwritten(k, l, now, pid)
 			entries++
 		}
+		room -= len(rec.Payload)
 		in := k.shelf.open(len(rec.Payload) + usualGrowth)
 		b, key, lag, err := r.take(in.buf, rec)
 		if err != nil {
@@ -295,8 +296,8 @@ func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid in
 	} else {
 		l.cons.Release()
 	}
-	l.more = taken >= limit && r.err == nil
-	return l.more || taken > l.size/busyShare
+	l.more = (taken >= limit || room <= 0) && r.err == nil
+	return l.more || l.size-room > l.size/busyShare
 }
 
 // take copies a record out of shared memory, then checks it, and appends it to dst
