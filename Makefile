@@ -11,7 +11,7 @@ need = command -v $(1) >/dev/null || { echo "$@ needs $(1): install Debian's pac
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: run build test race fuzz stress bench lint fmt model test-arm64 test-hpc clean
+.PHONY: run build test race fuzz stress bench bench-compare lint fmt model test-arm64 test-hpc clean
 
 run: bin/wordcount
 	./bin/wordcount -input "$$($(GO) env GOROOT)/src" -out out $(ARGS)
@@ -42,10 +42,14 @@ fuzz:
 stress:
 	SHMKIT_STRESS=1 $(GO) test -count=1 -timeout 60m ./...
 
-# First side by side with others, then each package by itself.
+# Runs all benchmarks (about ten minutes) and writes bench/results, bench/BARS.md,
+# bench/plots and the numbers of README.md.
 bench:
-	cd bench && $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m .
-	$(GO) test -run '^$$' -bench . -benchtime 200ms -timeout 30m ./shm ./ring ./seqlock ./cfgblob ./logring ./spawn
+	cd bench && $(GO) run ./report
+
+# make bench-compare BASE=HEAD~1: is this tree slower?
+bench-compare:
+	cd bench && $(GO) run ./compare -base "$(BASE)"
 
 lint: fmt
 	@$(call each,$(GO) vet ./... && $(GO) run $(STATICCHECK) ./...)

@@ -8,5 +8,9 @@
 // each party and their ratio. Absolute figures move with the machine; ratios
 // move less.
 //
+// report runs them and makes tables and pictures of the results; compare tells
+// whether a tree has become slower. barlist.go, rowlist.go and curvelist.go in
+// report say which figure is shown where.
+//
 // A party that is not installed is skipped with a plain message.
 package bench

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const output = `goos: linux
+pkg: shmkit/bench
+BenchmarkRingThroughput-2   	       1	         0 ns/op	        80.00 shmkit-M/s	        20.00 boost-M/s	         4.400 shmkit/channel	        12.00 spread-%
+some other output
+BenchmarkRingSizes/64-2     	       1	        80.00 M/s
+BenchmarkRingSizes/4096-2   	       1	        10.00 M/s
+BenchmarkRingParked-2 	       1	 3700 shmkit-p50-ns	 8500 socket-p50-ns	 0.9 p99-ratio
+BenchmarkLoad/a-b-2 	 100	 2.0 ns/op
+BenchmarkLoad/a-b-2 	 100	 4.0 ns/op
+BenchmarkLoad/a-b-2 	 100	 3.0 ns/op
+PASS
+`
+
+func sample(t *testing.T) collected {
+	t.Helper()
+	r := newResults("compare")
+	if err := r.read(strings.NewReader(output)); err != nil {
+		t.Fatal(err)
+	}
+	r.settle()
+	path := filepath.Join(t.TempDir(), "results", "compare.json")
+	if err := r.write(path); err != nil {
+		t.Fatal(err)
+	}
+	all, err := readResults(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestFigures(t *testing.T) {
+	all := sample(t)
+	for _, c := range []struct {
+		bench, unit    string
+		median, spread float64
+	}{
+		{"RingThroughput", "shmkit-M/s", 80, 12},
+		{"RingSizes/64", "M/s", 80, 0},
+		{"Load/a-b", "ns/op", 3, 200. / 3},
+	} {
+		f := all.find(c.bench, c.unit)
+		if f == nil || f.Median != c.median || f.Spread < c.spread-1e-9 || f.Spread > c.spread+1e-9 {
+			t.Errorf("%s %s: %+v, want %v ± %v", c.bench, c.unit, f, c.median, c.spread)
+		}
+	}
+	if f := all.find("RingThroughput", "ns/op"); f != nil {
+		t.Errorf("the empty ns/op of a comparison was kept: %+v", f)
+	}
+}
+
+func TestBars(t *testing.T) {
+	all := sample(t)
+	path := filepath.Join(t.TempDir(), "BARS.md")
+	if err := writeBars(path, all); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := os.ReadFile(path)
+	for _, want := range []string{
+		"| ≥ 4 | 4.4 | 12 % | holds | `RingThroughput` shmkit/channel |",
+		"| ≤ 0.5 | 0.9 | 0 % | **falls short** | `RingParked` p99-ratio |",
+		"| ≥ 3 |  |  | not measured here | `LargeRecords/65536` shmipc/shmkit |",
+	} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("no line %q in\n%s", want, b)
+		}
+	}
+}
+
+// Each bar, row and curve names what could be: one direction, known units, a place.
+func TestLists(t *testing.T) {
+	for _, b := range bars {
+		if (b.Least > 0) == (b.Most > 0) || b.Bench == "" || b.Unit == "" || b.What == "" || b.Area == "" {
+			t.Errorf("bar %+v", b)
+		}
+	}
+	for _, c := range curves {
+		if !strings.HasSuffix(c.File, ".svg") || len(c.Lines) == 0 {
+			t.Errorf("curve %+v", c)
+		}
+	}
+}
+
+func TestPlotsAndReadme(t *testing.T) {
+	all := sample(t)
+	dir := t.TempDir()
+	if err := drawPlots(dir, all); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "ring-sizes.svg")); err != nil || !strings.Contains(string(b), "<svg") {
+		t.Errorf("no picture: %v", err)
+	}
+	readme := filepath.Join(dir, "README.md")
+	if err := updateReadme(readme, all); err == nil {
+		t.Error("a README that is not there was updated")
+	}
+	os.WriteFile(readme, []byte("no markers"), 0o600)
+	if err := updateReadme(readme, all); err == nil || !strings.Contains(err.Error(), "markers") {
+		t.Errorf("without markers: %v", err)
+	}
+	os.WriteFile(readme, []byte("before\n"+beginMark+"\nold\n"+endMark+"\nafter\n"), 0o600)
+	for range 2 {
+		if err := updateReadme(readme, all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, _ := os.ReadFile(readme)
+	for _, want := range []string{"before\n", "\nafter\n", "3.7 µs", "Unix socket: 8.5 µs", "parked wake, p99, against a Unix socket: 0.9, asked ≤ 0.5"} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("no %q in\n%s", want, b)
+		}
+	}
+	if strings.Contains(string(b), "old") {
+		t.Errorf("the old part stayed:\n%s", b)
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	for s, want := range map[string]float64{"64": 64, "64B": 64, "4KiB": 4096, "1MiB": 1 << 20} {
+		if got, ok := place(s); !ok || got != want {
+			t.Errorf("place(%q) = %v, %v", s, got, ok)
+		}
+	}
+	for _, s := range []string{"", "x", "-1", "0"} {
+		if _, ok := place(s); ok {
+			t.Errorf("place(%q) is one", s)
+		}
+	}
+}
