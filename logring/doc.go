@@ -27,8 +27,8 @@
 //
 //  1. A record whose log call returned is delivered once, even if the worker is
 //     killed in the next instruction. The node owns the memory that it is in.
-//  2. The records of one goroutine, and of one worker, keep their order. Those of
-//     several workers are merged by time within a window of 1 ms.
+//  2. The records of one goroutine keep their order. Those of several, of one worker
+//     or more, are merged by time within a window of 1 ms.
 //  3. attempted = delivered + dropped + pending, exactly, for the total, each
 //     worker and each sink, at any time ([Stats]). Nothing is dropped without a
 //     reason that is counted.
@@ -55,19 +55,40 @@
 // ([OpenJSON], [OpenText]) and databases ([SQL]) are built in; a [Sink] of one's own
 // has three methods.
 //
+// # Events
+//
+// Where a log call may cost a few tens of nanoseconds, an event is declared once and
+// logged with values of fixed types ([NewEvent3]):
+//
+//	var evDone = logring.NewEvent3[int64, string, float64](slog.LevelInfo, "done", "n", "path", "sec")
+//
+//	evDone.Log(w, n, path, sec)
+//
+// Its records are like any other's, and keep their order with those of slog.
+//
+// # How a call gets through
+//
+// The worker's memory has a lane, a ring of its own, for each P of the Go scheduler, so
+// that goroutines do not meet at a lock; a record that finds its lane full takes the shared
+// one and waits there. Each record begins with a key, a time of the machine's
+// monotonic clock, by which the collector merges; so the wall clock may be set at any
+// time.
+//
 // # The record
 //
-// The ring is described in package ring. A log record is a ring record with tag
-// 1. All numbers are little-endian; nothing is padded.
+// The bytes are a public format, docs/FORMAT.md: what follows are those of one record,
+// in a ring (package ring) of the worker's segment. All numbers are little-endian;
+// nothing is padded.
 //
 //	offset  type  field
-//	0       i64   time, nanoseconds since 1970-01-01 UTC
-//	8       i32   level as in log/slog: DEBUG -4, INFO 0, WARN 4, ERROR 8
-//	12      u16   flags: 1 no time, 2 source position follows, 4 line goes on
-//	14      u16   0
-//	16      u32   bytes that did not fit into the record and were cut
-//	20      u32   n, the length of the message
-//	24            source position, if flagged: u32 line, u16 f, u16 g,
+//	0       i64   key, for merging
+//	8       i64   time, nanoseconds since 1970-01-01 UTC
+//	16      i32   level as in log/slog: DEBUG -4, INFO 0, WARN 4, ERROR 8
+//	20      u16   flags: 1 no time, 2 source position follows, 4 line goes on
+//	22      u16   0
+//	24      u32   bytes that did not fit into the record and were cut
+//	28      u32   n, the length of the message
+//	32            source position, if flagged: u32 line, u16 f, u16 g,
 //	              f bytes of file name, g bytes of function name
 //	              attributes, one after the other
 //	              message: the last n bytes of the record
@@ -84,7 +105,6 @@
 //	8     group, no value: its members follow as attributes, then the byte 0
 //	9     JSON: u32 length, one JSON value
 //
-// At most 32 groups are open at once. The level word is an i32 at offset 192 of the
-// ring's first page; a worker logs records at or above it. Format 1 is what the
-// word "logring=1" stands for; a build that reads another one refuses to attach.
+// At most 32 groups are open at once. This is format 2, which the word "logring=2"
+// stands for; a build that reads another one refuses to attach.
 package logring
