@@ -267,6 +267,9 @@ func (k *collection) detach(r *inlet) {
 		if r.err != nil {
 			k.quarantine(r)
 		}
+		if !k.c.isEnding() {
+			r.bringOutAll(k)
+		}
 		r.allow(k, math.MaxInt64) // nothing comes any more
 	}
 	k.inlets = slices.DeleteFunc(k.inlets, func(x *inlet) bool { return x == r })

@@ -47,6 +47,9 @@ type CollectorOptions struct {
 	//	map[slog.Level]logring.Policy{slog.LevelInfo: logring.DropNew, slog.LevelError: logring.Block}
 	PolicyFrom map[slog.Level]Policy
 
+	// Backtrace, if set, keeps records below the level for when something goes wrong.
+	Backtrace *Backtrace
+
 	// MaxWait is how long a log call may wait under Block, default 10 s. Then its
 	// record is dropped and counted, and so are the following ones, without
 	// another wait, until there is room again.
@@ -298,4 +301,11 @@ func (c *Collector) Close(ctx context.Context) error {
 	c.last.settleRest()
 	c.err = errors.Join(errs...)
 	return c.err
+}
+
+// isEnding reports whether Close was called: workers may live then.
+func (c *Collector) isEnding() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ending
 }

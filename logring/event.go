@@ -149,7 +149,7 @@ type slot struct {
 
 // log is every event's Log, enabled.
 func (w *Writer) log(e *event, args []slot) {
-	if w.apart && w.elsewhere(e.level) {
+	if w.apart && (w.kept(e.level) || w.elsewhere(e.level)) {
 		w.logPlain(e, args)
 		return
 	}
@@ -256,7 +256,11 @@ func (w *Writer) logPlain(e *event, args []slot) {
 			x.word(k, e.names[i], a.w)
 		}
 	}
-	w.emit(x.finish(w.shared.max))
+	if p := x.finish(w.shared.max); w.kept(e.level) {
+		w.keep(p)
+	} else {
+		w.emit(p)
+	}
 	x.free()
 }
 

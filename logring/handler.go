@@ -109,28 +109,42 @@ func (h *handler) enabledSpecial(l slog.Level) bool {
 		return false
 	}
 	if h.named != nil {
-		return l >= h.named.level()
+		return l >= h.named.enabled()
 	}
 	return l >= h.gate.level()
 }
 
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
-	if (h.filter != nil || h.throttle != nil) && !h.passes(ctx, r) {
+	kept := h.worker != nil && h.worker.trace != nil && h.kept(r.Level)
+	if (h.filter != nil || h.throttle != nil) && !h.passes(ctx, r, kept) {
 		return nil
 	}
 	var position []byte
 	if h.source && r.PC != 0 {
 		position = sourceOf(r.PC)
 	}
-	if h.worker != nil && h.worker.direct(h, &r, position) {
+	if h.worker != nil && !kept && h.worker.direct(h, &r, position) {
 		return nil
 	}
 	max := h.out.maxRecord()
 	e := newEncoder(r.Time, r.Level, r.Message, max)
 	h.encode(e, &r, position)
-	err := h.out.emit(e.finish(max))
+	err := error(nil)
+	if p := e.finish(max); kept {
+		h.worker.keep(p)
+	} else {
+		err = h.out.emit(p)
+	}
 	e.free()
 	return err
+}
+
+// kept reports whether a record is one for the backtrace of its worker, which has one.
+func (h *handler) kept(level slog.Level) bool {
+	if h.named != nil {
+		return level < h.named.level()
+	}
+	return h.worker.kept(level)
 }
 
 // encode appends everything but the message.
@@ -210,13 +224,14 @@ func (e *encoder) openAll(groups []string) bool {
 	return true
 }
 
-// passes asks the filter and the throttle.
-func (h *handler) passes(ctx context.Context, r slog.Record) bool {
+// passes asks the filter and the throttle, which has nothing to say about what is only
+// kept.
+func (h *handler) passes(ctx context.Context, r slog.Record, kept bool) bool {
 	if h.filter != nil && !h.filter(ctx, r) {
 		return false
 	}
 	t := h.throttle
-	if t == nil {
+	if t == nil || kept {
 		return true
 	}
 	key, now := r.Message, r.Time

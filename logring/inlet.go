@@ -34,6 +34,7 @@ type inlet struct {
 	mu      sync.Mutex // of what follows: the collector's goroutine and Stats
 	lanes   []*intake  // one for each ring of the segment
 	dict    definitions
+	trace   *backtrace      // nil: none
 	err     error           // quarantined; stored under mu by the collector's goroutine, which reads it without
 	serving bool            // a goroutine works on a flush that the worker asked for
 	heeded  uint64          // the last one
@@ -97,7 +98,7 @@ func (c *Collector) Donate(group string, rank, size int) (files []*os.File, word
 
 // terms are what a worker is told beside its segment.
 func (c *Collector) terms() terms {
-	return terms{policy: newPolicies(c.o.Policy, c.o.PolicyFrom), maxWait: c.o.MaxWait, remote: c.remote, ticks: ticksTrusted()}
+	return terms{trace: c.o.Backtrace, policy: newPolicies(c.o.Policy, c.o.PolicyFrom), maxWait: c.o.MaxWait, remote: c.remote, ticks: ticksTrusted()}
 }
 
 // plan lays out the segment of a worker.
@@ -109,6 +110,9 @@ func (o *CollectorOptions) plan() (leaseLayout, error) {
 			capacity = max(o.RingSize, capacity)
 		}
 		err = l.add(classOverwrite, capacity, o.MaxRecord)
+	}
+	if o.Backtrace != nil && err == nil {
+		err = l.add(classBacktrace, o.Backtrace.capacity(o.MaxRecord), o.MaxRecord)
 	}
 	return l, err
 }
@@ -162,7 +166,9 @@ func (c *Collector) inletOver(view []byte, layout leaseLayout, name, group strin
 		}
 		capacity, _, _ := ring.Geometry(len(v)) // NewConsumer has checked it
 		l := &intake{cons: cons, size: capacity, class: spot.class}
-		if c.keeps() {
+		if spot.class == classBacktrace {
+			r.trace = &backtrace{intake: l, trigger: c.o.Backtrace.trigger()}
+		} else if c.keeps() {
 			l.kept = &kept{of: r, lane: l}
 		}
 		r.lanes = append(r.lanes, l)
@@ -286,6 +292,9 @@ func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid in
 		}
 		entries++
 		k.m.enqueue(&l.source, entry{key: key, lag: lag, arrived: now, p: p, in: in, from: r.from, pid: pid}, latest)
+		if r.trace != nil && slog.Level(int32(le.Uint32(p[offLevel:]))) >= r.trace.trigger {
+			r.bringOut(k, key, l.last, now, pid)
+		}
 	}
 	if l.lost > 0 {
 		r.tellOverwritten(k, l, now, pid)

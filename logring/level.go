@@ -57,6 +57,12 @@ func (c *Collector) tellLevels(r *inlet) {
 // for as long as the store takes to arrive, some tens of nanoseconds. amd64: MOV on
 // the load side, XCHG here; arm64: LDAR and STLR.
 func (r *inlet) setLevel(l slog.Level) {
+	// What is below the one and not the other is kept as backtrace. Each word by itself
+	// is right at any time.
+	atomic.StoreUint32(&r.page.stream, levelBits(l))
+	if r.trace != nil {
+		l = min(l, r.c.o.Backtrace.floor())
+	}
 	atomic.StoreUint32(&r.page.level, levelBits(l))
 }
 

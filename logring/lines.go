@@ -140,22 +140,27 @@ func (w *LineWriter) Close() error {
 // line logs a line of text, which it copies.
 func (h *handler) line(ctx context.Context, level slog.Level, text []byte, continued bool) error {
 	now := time.Now()
+	kept := h.worker != nil && h.worker.trace != nil && h.kept(level)
 	if h.filter != nil || h.throttle != nil {
-		if !h.passes(ctx, slog.NewRecord(now, level, string(text), 0)) {
+		if !h.passes(ctx, slog.NewRecord(now, level, string(text), 0), kept) {
 			return nil
 		}
 	}
 	max := h.out.maxRecord()
 	e := newEncoder(now, level, stringOf(text), max)
+	defer e.free()
 	if continued {
 		e.flags |= flagContinued
 	}
 	e.buf = append(e.buf, h.prefix...)
 	e.cut += h.cut
 	e.depth = h.open
-	err := h.out.emit(e.finish(max))
-	e.free()
-	return err
+	p := e.finish(max)
+	if kept {
+		h.worker.keep(p)
+		return nil
+	}
+	return h.out.emit(p)
 }
 
 // maxMessage is how long a message is kept whole, if there is nothing else but

@@ -16,6 +16,10 @@ import (
 type loggers struct {
 	rules *seqlock.Reader
 
+	// floor is from where on records are kept as a backtrace: those are enabled,
+	// too. Written once, before there are loggers.
+	floor slog.Level
+
 	mu     sync.Mutex
 	names  map[string]*loggerLevel
 	closed bool
@@ -31,7 +35,7 @@ func newLoggers(view []byte) (*loggers, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &loggers{rules: r, names: map[string]*loggerLevel{}}, nil
+	return &loggers{rules: r, floor: math.MaxInt32, names: map[string]*loggerLevel{}}, nil
 }
 
 // A loggerLevel is the level of one logger.
@@ -69,6 +73,15 @@ func (l *loggerLevel) level() slog.Level {
 		return l.look()
 	}
 	return slog.Level(int32(uint32(s)))
+}
+
+// enabled returns the lowest level that is not thrown away.
+func (l *loggerLevel) enabled() slog.Level {
+	level := l.level()
+	if level == math.MaxInt32 {
+		return level // closed, or off
+	}
+	return min(level, l.of.floor)
 }
 
 // look works the level out anew.

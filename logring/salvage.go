@@ -1,6 +1,7 @@
 package logring
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -185,8 +186,8 @@ func (k *collection) takeRemain(r *remain, t *tally) (n uint64, err error) {
 	pid := int(load32(&nodePageOf(r.view).pid))
 	var errs []error
 	for i, spot := range r.layout.rings {
-		if spot.class == classBacktrace {
-			continue
+		if spot.class == classBacktrace && load32(&workerPageOf(r.view).closed) != 0 {
+			continue // nothing has gone wrong
 		}
 		cons, err := ring.NewConsumer(r.layout.view(r.view, i), ring.ConsumerOptions{Name: r.name})
 		if err != nil {
@@ -204,11 +205,14 @@ func (k *collection) takeRemain(r *remain, t *tally) (n uint64, err error) {
 				errs = append(errs, err)
 				break
 			}
-			in := k.shelf.open(len(rec.Payload) + usualGrowth)
+			in := k.shelf.open(2*len(rec.Payload) + usualGrowth)
 			b, key, _, err := dict.take(in.buf, rec, &clock, wall)
 			if err != nil {
 				errs = append(errs, err)
 				break
+			}
+			if spot.class == classBacktrace {
+				b = markBacktrace(b[:len(in.buf)], bytes.Clone(b[len(in.buf):]))
 			}
 			p := b[len(in.buf):len(b):len(b)]
 			in.buf = b

@@ -2,6 +2,8 @@ package logring
 
 import (
 	"fmt"
+	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -10,6 +12,7 @@ import (
 // "logring=2", then key=value.
 type terms struct {
 	policy  policies
+	trace   *Backtrace // nil: none; of it the worker is told the lowest level
 	maxWait time.Duration
 	remote  bool // before it sleeps the collector makes all CPUs pass a barrier
 	ticks   bool // the collector converts ticks of the time stamp counter
@@ -21,13 +24,17 @@ var (
 )
 
 func (t terms) words() []string {
-	return []string{
+	words := []string{
 		fmt.Sprintf("logring=%d", formatVersion),
 		"policy=" + t.policy.String(),
 		"wait=" + t.maxWait.String(),
 		"barrier=" + barrierNames[t.remote],
 		"clock=" + clockNames[t.ticks],
 	}
+	if t.trace != nil {
+		words = append(words, fmt.Sprintf("backtrace=%d", int(t.trace.floor())))
+	}
+	return words
 }
 
 // parseTerms reads them. A word it does not know is one of a newer build that
@@ -48,6 +55,10 @@ func parseTerms(words []string) (t terms, err error) {
 			t.remote = value == barrierNames[true]
 		case "clock":
 			t.ticks = value == clockNames[true]
+		case "backtrace":
+			var n int
+			n, err = strconv.Atoi(value)
+			t.trace = &Backtrace{Level: slog.Level(n)}
 		case "wait":
 			t.maxWait, err = time.ParseDuration(value)
 		}

@@ -37,9 +37,11 @@ type Writer struct {
 	asking chan struct{} // cap 1: held by who waits for an answer of the node
 	asked  uint64        // number of the last flush, with asking held
 
-	over   *lane // for OverwriteOldest, with overMu held; nil: no level has it
-	overMu sync.Mutex
-	apart  bool // some records do not take the lanes
+	over    *lane // for OverwriteOldest, with overMu held; nil: no level has it
+	overMu  sync.Mutex
+	trace   *lane // keeps a backtrace, with traceMu held; nil: none
+	traceMu sync.Mutex
+	apart   bool // some records do not take the lanes
 
 	// waiting is set while somebody waits for room with mu held; owed are drops that
 	// did not wait for mu. Stored and loaded by any log call of this process.
@@ -145,6 +147,8 @@ func newWriter(view []byte, t terms, bell func() error) (*Writer, error) {
 		switch {
 		case err == nil && r.class == classOverwrite:
 			w.over = &l
+		case err == nil && r.class == classBacktrace:
+			w.trace = &l
 		case err == nil && i == 0 && l.max < minMaxRecord:
 			err = fmt.Errorf("records of at most %d bytes, need %d: make the ring larger", l.max, minMaxRecord)
 			fallthrough
@@ -161,7 +165,11 @@ func newWriter(view []byte, t terms, bell func() error) (*Writer, error) {
 	}
 	w.life, w.end = context.WithCancel(context.Background())
 	w.stats.Dropped = map[string]uint64{}
-	w.apart = w.over != nil
+	w.apart = w.over != nil || w.trace != nil
+	w.names.floor = math.MaxInt32
+	if w.trace != nil && t.trace != nil {
+		w.names.floor = t.trace.floor()
+	}
 	w.word.Store(&page.level)
 	return w, nil
 }
@@ -441,6 +449,11 @@ func (w *Writer) Close() error {
 		w.overMu.Lock()
 		w.over.prod.Close()
 		w.overMu.Unlock()
+	}
+	if w.trace != nil {
+		w.traceMu.Lock()
+		w.trace.prod.Close()
+		w.traceMu.Unlock()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
