@@ -52,7 +52,7 @@ this user are found; it must be on a file system of this machine.`,
 		return usageErrorf(cmd, "%w", err)
 	})
 	root.SetVersionTemplate("shmkit {{.Version}}\n")
-	root.AddCommand(newRunCommand(), newRankCommand(), newWorkersCommand(), newConfigCommand(), newPsCommand(), newLogsCommand())
+	root.AddCommand(newRunCommand(), newRankCommand(), newWorkersCommand(), newConfigCommand(), newPsCommand(), newLogsCommand(), newSalvageCommand())
 	return root
 }
 
