@@ -19,6 +19,35 @@ func levelOf(doc []byte, key string) (slog.Level, error) {
 	if err != nil {
 		return 0, err
 	}
+	return parseLevel(key, v)
+}
+
+// levelsOf returns the levels of loggers that a configuration asks for: the object
+// at key, or nothing where there is none.
+func levelsOf(doc []byte, key string) (map[string]slog.Level, error) {
+	v, err := cfgblob.Snapshot{Doc: doc}.Get(key)
+	if errors.Is(err, cfgblob.ErrNoKey) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	rules, ok := v.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("config key %q is a %T: want an object of logger names and levels, as in {\"db.*\": \"debug\"}", key, v)
+	}
+	levels := map[string]slog.Level{}
+	for name, v := range rules {
+		l, err := parseLevel(key+"."+name, v)
+		if err != nil {
+			return nil, err
+		}
+		levels[name] = l
+	}
+	return levels, nil
+}
+
+func parseLevel(key string, v any) (slog.Level, error) {
 	switch v := v.(type) {
 	case string:
 		var l slog.Level

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"shmkit/cfgblob"
+	"shmkit/dataio/recfile"
+	"shmkit/dataio/sqlproxy"
 	"shmkit/logring"
 	"shmkit/spawn"
 )
@@ -35,6 +37,9 @@ type Node struct {
 	config  *cfgblob.Store
 	server  *spawn.Server
 	control *controlServer
+
+	databases *sqlproxy.Server // nil without Options.Databases
+	files     *recfile.Server  // nil without Options.Files
 
 	unfollow  func() bool // lets go of Start's context
 	closeOnce sync.Once
@@ -63,33 +68,22 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n.config, err = cfgblob.NewStore(cfgblob.StoreOptions{
-		Name:          o.Name + ".config",
-		Validate:      o.validator(),
-		Author:        "node",
-		BeforePublish: n.obeyLevel,
-	}, doc)
-	if err != nil {
+	if n.config, err = cfgblob.NewStore(n.storeOptions(), doc); err != nil {
 		return nil, err
 	}
-	n.logs, err = logring.NewCollector(logring.CollectorOptions{
-		Name:      o.Name + ".log",
-		Sinks:     o.Sinks,
-		RingSize:  o.RingSize,
-		MaxRecord: o.MaxRecord,
-	})
-	if err != nil {
+	logs := o.Log
+	logs.Name, logs.Sinks = o.Name+".log", o.Sinks
+	if n.logs, err = logring.NewCollector(logs); err != nil {
 		return nil, err
 	}
 	n.Log = slog.New(n.logs.Handler())
 	n.obeyLevel(1, n.config.Snapshot().Doc)
+	n.config.Follow()
 
-	resources := maps.Clone(o.Resources)
-	if resources == nil {
-		resources = map[string]spawn.Resource{}
+	resources, err := n.resources()
+	if err != nil {
+		return nil, err
 	}
-	resources[resourceLog] = n.logs
-	resources[resourceConfig] = n.config
 	n.server, err = spawn.NewServer(spawn.Options{
 		Run:       o.Name,
 		Dir:       o.Dir,
@@ -99,7 +93,8 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		Joined:    o.joined,
 
 		LeaveTimeout: o.StopTimeout,
-		Exit:         n.workerEnded,
+
+		Exit: n.workerEnded,
 	})
 	if err != nil {
 		return nil, err
@@ -110,6 +105,56 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	}
 	n.unfollow = context.AfterFunc(ctx, func() { n.Stop(context.WithoutCancel(ctx)) })
 	return n, nil
+}
+
+// storeOptions are the user's, completed.
+func (n *Node) storeOptions() cfgblob.StoreOptions {
+	s := n.opts.Store
+	s.Name, s.Author = n.opts.Name+".config", "node"
+	s.Type, s.Validate = n.opts.configType(), n.opts.validator()
+	s.Sources, s.Grants = n.opts.Sources, n.opts.Grants
+	first, reloaded := s.BeforePublish, s.Reloaded
+	s.BeforePublish = func(version uint64, doc []byte) {
+		n.obeyLevel(version, doc)
+		if first != nil {
+			first(version, doc)
+		}
+	}
+	s.Reloaded = func(version uint64, err error) {
+		if err != nil {
+			n.Log.Error("configuration not changed", "version", version, "error", err)
+		} else {
+			n.Log.Info("configuration changed", "version", version)
+		}
+		if reloaded != nil {
+			reloaded(version, err)
+		}
+	}
+	return s
+}
+
+// resources are what each worker is given.
+func (n *Node) resources() (map[string]spawn.Resource, error) {
+	all := maps.Clone(n.opts.Resources)
+	if all == nil {
+		all = map[string]spawn.Resource{}
+	}
+	all[resourceLog], all[resourceConfig] = n.logs, n.config
+	if len(n.opts.Databases) > 0 || len(n.opts.Policies) > 0 {
+		s, err := sqlproxy.NewServer(n.opts.Databases, n.opts.Policies)
+		if err != nil {
+			return nil, err
+		}
+		n.databases, all[resourceDatabases] = s, s
+	}
+	if len(n.opts.Files) > 0 {
+		s, err := recfile.NewServer(n.opts.Files)
+		if err != nil {
+			return nil, err
+		}
+		n.files, all[resourceFiles] = s, s
+	}
+	return all, nil
 }
 
 // abandon takes down a node that could not be started whole.
@@ -132,6 +177,9 @@ func (n *Node) obeyLevel(_ uint64, doc []byte) {
 	}
 	if level, err := levelOf(doc, n.opts.LevelKey); err == nil {
 		n.logs.SetLevel(level)
+	}
+	if levels, err := levelsOf(doc, n.opts.levelsKey()); err == nil {
+		n.logs.SetLevels(levels) // the validator has seen them
 	}
 }
 
@@ -167,6 +215,13 @@ func (n *Node) Name() string { return n.opts.Name }
 // Others ask for a change through [Dial].
 func (n *Node) Config() *cfgblob.Store { return n.config }
 
+// Collector is where the records of all workers arrive: for levels of groups and
+// loggers, and for its statistics.
+func (n *Node) Collector() *logring.Collector { return n.logs }
+
+// FileStats counts the records of one of [Options].Files.
+func (n *Node) FileStats(name string) recfile.Stats { return n.files.Stats(name) }
+
 // Stats counts the records: attempted = delivered + dropped + pending. After
 // Close pending is 0 and the figures are final.
 func (n *Node) Stats() logring.Stats { return n.logs.Stats() }
@@ -201,6 +256,12 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		// the lock, so that a successor of the same name finds the files complete.
 		if n.server != nil {
 			errs = append(errs, n.server.Stop(ctx))
+		}
+		if n.databases != nil {
+			errs = append(errs, n.databases.Close())
+		}
+		if n.files != nil {
+			errs = append(errs, n.files.Close())
 		}
 		if n.logs != nil {
 			errs = append(errs, n.logs.Close(ctx))

@@ -1,6 +1,7 @@
 package shmkit
 
 import (
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"shmkit/cfgblob"
+	"shmkit/dataio/recfile"
+	"shmkit/dataio/sqlproxy"
 	"shmkit/logring"
 	"shmkit/spawn"
 )
@@ -42,24 +45,52 @@ type Options struct {
 	// own. Default: the console sink on standard error.
 	Sinks []logring.Sink
 
+	// Sources are read over Config, in this order: files, the environment, flags, or
+	// what adapters/koanfsource reads. Later ones win. Those that can change are
+	// followed while the node lives: what they bring is validated like any other
+	// change, and a source that fails leaves the configuration as it is.
+	Sources []cfgblob.Source
+
+	// Grants say which keys of the configuration workers may change with
+	// [Worker.SetConfig]. Default: none.
+	Grants []cfgblob.Grant
+
+	// Store says how the configuration is kept: size, history, secrets, a state file.
+	// Its Name, Author, Type, Sources, Grants and Validate are set from the fields
+	// above.
+	Store cfgblob.StoreOptions
+
+	// Log says how records are collected: ring size, what a full ring does, a crash
+	// directory. Its Name, Sinks and Level are set from the fields of this struct.
+	Log logring.CollectorOptions
+
+	// Databases are what workers reach by [Worker.DB] under these names. Their
+	// connections are this process's. They stay the caller's, to be closed after the
+	// node. Policies limit what workers may do with them, by name.
+	Databases map[string]*sql.DB
+	Policies  map[string]sqlproxy.Policy
+
+	// Files are what workers append records to by [Worker.File] under these names.
+	Files map[string]recfile.Options
+
 	// LevelKey is the configuration key whose value ("debug", "info", "warn",
 	// "error", or one of these with an offset as in "info+2") is the level of every
 	// worker's logger. It acts on running workers at once. A configuration without
 	// the key means info. Default: "level". "-" leaves the level alone.
+	//
+	// LevelKey with an "s" added, "levels" by default, may be an object of patterns of
+	// logger names and their levels: {"db.*": "debug"}. See
+	// [logring.Collector.SetLevels].
 	LevelKey string
 
 	// Resources are given to every worker beside its logger and configuration,
-	// found there with [Worker.Resource]. The names "log" and "config" are taken.
+	// found there with [Worker.Resource]. The names "log", "config", "databases" and
+	// "files" are taken.
 	Resources map[string]spawn.Resource
 
 	// OnExit is called once for each worker that has ended, from a goroutine of
 	// the node. It must not block.
 	OnExit func(Exit)
-
-	// RingSize is the capacity in bytes of one worker's log ring, a power of two.
-	// MaxRecord is the largest record in bytes; longer ones are cut and marked.
-	// Default: those of [logring.CollectorOptions].
-	RingSize, MaxRecord int
 
 	// StopTimeout is how long a worker may take from SIGTERM to its end before it
 	// is killed, unless its Spec says otherwise, and how long processes that joined
@@ -70,8 +101,10 @@ type Options struct {
 }
 
 const (
-	resourceLog    = "log"
-	resourceConfig = "config"
+	resourceLog       = "log"
+	resourceConfig    = "config"
+	resourceDatabases = "databases"
+	resourceFiles     = "files"
 
 	defaultLevelKey    = "level"
 	defaultStopTimeout = 20 * time.Second
@@ -93,13 +126,15 @@ func (o Options) withDefaults() (Options, error) {
 	if len(o.Sinks) == 0 {
 		o.Sinks = []logring.Sink{logring.Console(os.Stderr)}
 	}
-	for _, taken := range []string{resourceLog, resourceConfig} {
+	for _, taken := range []string{resourceLog, resourceConfig, resourceDatabases, resourceFiles} {
 		if _, ok := o.Resources[taken]; ok {
 			return o, fmt.Errorf("shmkit: start %q: the resource name %q is taken: choose another", o.Name, taken)
 		}
 	}
 	return o, nil
 }
+
+func (o Options) levelsKey() string { return o.LevelKey + "s" }
 
 // document returns the first configuration as a JSON object.
 func (o Options) document() ([]byte, error) {
@@ -118,22 +153,27 @@ func (o Options) document() ([]byte, error) {
 	return doc, nil
 }
 
-// validator chains what a configuration has to pass: the schema that Config's
-// type is, the level key, and the caller's own check.
+// configType is the struct that Config is, or nil.
+func (o Options) configType() reflect.Type {
+	t := reflect.TypeOf(o.Config)
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil || t.Kind() != reflect.Struct {
+		return nil
+	}
+	return t
+}
+
+// validator chains what a configuration has to pass beside the schema: the level
+// keys, and the caller's own check.
 func (o Options) validator() func(doc []byte) error {
 	checks := []func(doc []byte) error{}
-	if t := reflect.TypeOf(o.Config); t != nil {
-		for t.Kind() == reflect.Pointer {
-			t = t.Elem()
-		}
-		if t.Kind() == reflect.Struct {
-			checks = append(checks, cfgblob.StrictType(t))
-		}
-	}
 	if o.LevelKey != "" {
 		checks = append(checks, func(doc []byte) error {
-			_, err := levelOf(doc, o.LevelKey)
-			return err
+			_, err1 := levelOf(doc, o.LevelKey)
+			_, err2 := levelsOf(doc, o.levelsKey())
+			return errors.Join(err1, err2)
 		})
 	}
 	if o.Validate != nil {

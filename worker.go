@@ -2,11 +2,15 @@ package shmkit
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"log/slog"
 	"os"
 
 	"shmkit/cfgblob"
+	"shmkit/dataio/recfile"
+	"shmkit/dataio/sqlproxy"
 	"shmkit/logring"
 	"shmkit/spawn"
 )
@@ -26,6 +30,9 @@ type Worker struct {
 	child  *spawn.Child
 	config *cfgblob.Reader
 	log    *logring.Writer
+
+	databases *sqlproxy.Client // nil if the node has none
+	files     *recfile.Client  // nil if the node has none
 }
 
 // attach maps what the node donated to this process.
@@ -52,6 +59,22 @@ func attach(child *spawn.Child) (*Worker, error) {
 		w.close()
 		return nil, err
 	}
+	child.Handle(resourceConfig, w.config.Message)
+	w.config.Connect(func(payload []byte, files ...*os.File) error {
+		return child.Send(resourceConfig, payload, files...)
+	})
+	if files, words, ok := child.Resource(resourceDatabases); ok {
+		if w.databases, err = sqlproxy.Attach(files, words); err != nil {
+			w.close()
+			return nil, err
+		}
+	}
+	if files, words, ok := child.Resource(resourceFiles); ok {
+		if w.files, err = recfile.Attach(files, words, func() error { return child.Send(resourceFiles, nil) }); err != nil {
+			w.close()
+			return nil, err
+		}
+	}
 	return w, nil
 }
 
@@ -68,7 +91,59 @@ func (w *Worker) close() {
 	if w.config != nil {
 		w.config.Close()
 	}
+	if w.databases != nil {
+		w.databases.Close()
+	}
+	if w.files != nil {
+		w.files.Close()
+	}
 }
+
+// DB returns the database that the node has under that name: a plain [sql.DB], whose
+// connections are the node's. It is the same at each call; do not close it. A name
+// that the node does not have is an error at the first use.
+func (w *Worker) DB(name string) *sql.DB {
+	if w.databases == nil {
+		return sql.OpenDB(noDatabases{w.Run, name})
+	}
+	return w.databases.DB(name)
+}
+
+// noDatabases is what a node without databases has to say.
+type noDatabases struct{ run, name string }
+
+func (n noDatabases) Driver() driver.Driver { return n }
+func (n noDatabases) Open(string) (driver.Conn, error) {
+	return n.Connect(context.Background())
+}
+func (n noDatabases) Connect(context.Context) (driver.Conn, error) {
+	return nil, fmt.Errorf("shmkit: run %q: database %q: the node has no databases: set Options.Databases", n.run, n.name)
+}
+
+// File returns the file that the node has under that name, for appending whole
+// records. A name that the node does not have is an error at the first record.
+func (w *Worker) File(name string) *recfile.File { return w.files.File(name) }
+
+// Writer is the worker's end of the log: what native events ([logring.NewEvent3] and
+// its like) are logged through, where even a few dozen nanoseconds count, and what
+// can be flushed.
+func (w *Worker) Writer() *logring.Writer { return w.log }
+
+// SetConfig asks the node to change one key of the configuration, and returns the
+// version that has the change. The node has to have granted it
+// ([Options].Grants). If ifVersion is not 0 and the configuration is of another
+// version by then, nothing is changed: [cfgblob.ErrConflict].
+func (w *Worker) SetConfig(ctx context.Context, key string, value any, ifVersion uint64) (version uint64, err error) {
+	return w.config.Set(ctx, key, value, ifVersion)
+}
+
+// Ready tells the node that the worker is ready, where Spec.ReadyTimeout asks for
+// that.
+func (w *Worker) Ready() error { return w.child.Ready() }
+
+// Beat is the worker's heartbeat, where Spec.Heartbeat asks for one: it says "I am
+// getting on", and costs a few nanoseconds.
+func (w *Worker) Beat() { w.child.Beat() }
 
 // Context ends when the worker is asked to stop (SIGTERM, SIGINT, the node stops)
 // or when the node is gone; [context.Cause] says which. It is what a worker

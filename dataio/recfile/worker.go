@@ -74,8 +74,11 @@ func (d doorbell) Wait(ctx context.Context, word *uint32, old uint32) error {
 }
 
 // File returns the file of that name in the node. One that the node does not have shows
-// at the first record, as an error that says which there are.
+// at the first record, as an error that says which there are. A nil Client has none.
 func (c *Client) File(name string) *File {
+	if c == nil {
+		c = new(Client)
+	}
 	if f := c.files[name]; f != nil {
 		return f
 	}
