@@ -96,12 +96,12 @@ func Workers(specs ...shmkit.Spec) fx.Option {
 			}
 		}
 		lc.Append(fx.Hook{
-			OnStart: func(context.Context) error {
+			OnStart: func(ctx context.Context) error {
 				var groups []*shmkit.Group
 				for _, s := range specs {
 					g, err := node.Start(s)
 					if err != nil {
-						return errors.Join(err, node.Stop(context.Background()))
+						return errors.Join(err, node.Stop(ctx))
 					}
 					groups = append(groups, g)
 				}

@@ -40,8 +40,8 @@ type (
 //	Run, Group, Rank, Size
 //	*shmkit.Worker      all of it
 //
-// and, as in every application, for [fx.Lifecycle]. fx's own events are logged at
-// level debug.
+// and, as in every application, for [fx.Lifecycle] and [fx.Shutdowner], which ends the
+// context. fx's own events are logged at level debug.
 func Func(name string, fn any, options ...fx.Option) string {
 	t := reflect.TypeOf(fn)
 	if t == nil || t.Kind() != reflect.Func || t.NumOut() != 1 || t.Out(0) != errorType || t.IsVariadic() {
@@ -67,30 +67,23 @@ type graph struct {
 var errorType = reflect.TypeFor[error]()
 
 // run is the worker function as shmkit knows it.
-func (g *graph) run(ctx context.Context, w *shmkit.Worker) (err error) {
+func (g *graph) run(outer context.Context, w *shmkit.Worker) (err error) {
 	overrides, err := overridesHere()
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancelCause(outer)
+	defer cancel(nil)
 	var args []reflect.Value
-	app := fx.New(fx.Options(g.base(ctx, w)...), fx.Options(overrides...), g.invoke(&args))
+	app := fx.New(fx.Options(g.base(ctx, w)...), shutdowner(cancel), fx.Options(overrides...), g.invoke(&args))
 	if err := app.Err(); err != nil {
 		return g.explain(err)
 	}
-	startCtx, cancel := context.WithTimeout(ctx, app.StartTimeout())
-	defer cancel()
-	if err := app.Start(startCtx); err != nil {
-		return fmt.Errorf("fxkit: worker function %q: start: %w", g.name, err)
+	if err := g.start(outer, app); err != nil {
+		return err
 	}
-	// Deferred, so that hooks run after a panic too, which goes on afterwards. ctx may
-	// have ended: stopping has a time of its own.
-	defer func() {
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), app.StopTimeout())
-		defer cancel()
-		if stopErr := app.Stop(stopCtx); stopErr != nil {
-			err = errors.Join(err, fmt.Errorf("fxkit: worker function %q: stop: %w", g.name, stopErr))
-		}
-	}()
+	// Deferred, so that hooks run after a panic too, which goes on afterwards.
+	defer func() { err = g.stop(ctx, app, err) }()
 	child, err := spawn.Attach() // the one this process has
 	if err == nil {
 		err = child.Ready()
@@ -100,6 +93,46 @@ func (g *graph) run(ctx context.Context, w *shmkit.Worker) (err error) {
 	}
 	err, _ = g.fn.Call(args)[0].Interface().(error)
 	return err
+}
+
+func (g *graph) start(ctx context.Context, app *fx.App) error {
+	ctx, cancel := context.WithTimeout(ctx, app.StartTimeout())
+	defer cancel()
+	if err := app.Start(ctx); err != nil {
+		return fmt.Errorf("fxkit: worker function %q: start: %w", g.name, err)
+	}
+	return nil
+}
+
+// stop runs the OnStop hooks, for which the end of ctx does not matter, and returns
+// what the worker is to fail with: err is what its function returned.
+func (g *graph) stop(ctx context.Context, app *fx.App, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // asked to stop, and stopped
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), app.StopTimeout())
+	defer cancel()
+	if stopErr := app.Stop(ctx); stopErr != nil {
+		err = errors.Join(err, fmt.Errorf("fxkit: worker function %q: stop: %w", g.name, stopErr))
+	}
+	return err
+}
+
+// shutdowner makes the fx.Shutdowner of a worker end its context. (fx's own tells
+// those who wait for the application, which in a worker is nobody. Exit codes are the
+// function's, by its error.)
+func shutdowner(cancel context.CancelCauseFunc) fx.Option {
+	return fx.Decorate(func() fx.Shutdowner { return endContext(cancel) })
+}
+
+type endContext context.CancelCauseFunc
+
+// ErrShutdown is the cause of a worker's context after fx.Shutdowner.Shutdown.
+var ErrShutdown = errors.New("fxkit: a part of the worker has asked for its end")
+
+func (e endContext) Shutdown(...fx.ShutdownOption) error {
+	e(ErrShutdown)
+	return nil
 }
 
 // base is what every worker is built from. Without a worker it is good for looking

@@ -171,3 +171,43 @@ func TestWrongFunctions(t *testing.T) {
 		}()
 	}
 }
+
+var asked = fxkit.Func("asked", func(ctx context.Context, log *slog.Logger) error {
+	<-ctx.Done()
+	log.Info(fmt.Sprint(context.Cause(ctx)))
+	return ctx.Err()
+}, fx.Invoke(func(lc fx.Lifecycle, s fx.Shutdowner) {
+	lc.Append(fx.StartHook(func() error { return s.Shutdown() }))
+}))
+
+// A part of a worker can ask for its end.
+func TestShutdowner(t *testing.T) {
+	o, out := options(t)
+	if code := run(t, o, shmkit.Spec{Func: asked, Workers: 1}); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if got := out.messages(t, 0); !slices.Equal(got, []string{"fxkit: a part of the worker has asked for its end"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+var stubborn = fxkit.Func("stubborn", func(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}, fx.Invoke(func(lc fx.Lifecycle) {
+	lc.Append(fx.StopHook(func() error { return errors.New("no way out") }))
+}))
+
+// A worker that was asked to stop and could not do it in order has failed.
+func TestStopThatFails(t *testing.T) {
+	o, _ := options(t)
+	n := node(t, o)
+	g, err := n.Start(shmkit.Spec{Func: stubborn, Workers: 1, ReadyTimeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Stop(t.Context())
+	if err := g.Wait(); !says(err, "no way out") {
+		t.Error(err)
+	}
+}
