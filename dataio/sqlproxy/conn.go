@@ -160,7 +160,7 @@ func (c *conn) read(op string) (header, decoder, error) {
 func (c *conn) remote(ctx context.Context, d decoder) error {
 	err := d.remoteError(c.db)
 	if errors.Is(err, errPanic) {
-		panic(err) // as the driver's panic would have been
+		panic(err.Error()) // as the driver's would have been
 	}
 	ended := ctx.Err()
 	switch {

@@ -156,7 +156,7 @@ func (c *cursor) appendColumns(b []byte) []byte {
 	if err != nil {
 		return binary.AppendUvarint(b, 0)
 	}
-	types, _ := c.rows.ColumnTypes()
+	types := c.columnTypes()
 	b = binary.AppendUvarint(b, uint64(len(names)))
 	for i, name := range names {
 		b = appendBytes(b, name)
@@ -185,6 +185,18 @@ func (c *cursor) appendColumns(b []byte) []byte {
 		}
 	}
 	return b
+}
+
+// columnTypes asks the driver, which may not be ready for the question: its panic is not
+// that of a worker who did not ask.
+func (c *cursor) columnTypes() (types []*sql.ColumnType) {
+	defer func() {
+		if recover() != nil {
+			types = nil
+		}
+	}()
+	types, _ = c.rows.ColumnTypes()
+	return types
 }
 
 // column is the worker's copy of a description.

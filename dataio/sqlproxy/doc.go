@@ -24,7 +24,7 @@
 //  4. The end of a context in a worker ends the statement in the database.
 //  5. Errors keep their text, and their identity: errors.Is finds the sentinels of
 //     database/sql and context, errors.As the driver's own type where a [Codec] for it
-//     is registered, and [RemoteError] with the SQLSTATE or code in any case.
+//     is registered, and otherwise a [RemoteError] with the SQLSTATE or code.
 //  6. Whatever a worker sends, the node does not panic and holds no more than one
 //     request and one page of rows for each of its connections.
 //

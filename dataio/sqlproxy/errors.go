@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,8 +51,9 @@ func (e *Error) Error() string {
 
 // A RemoteError is an error that a database, its driver or this package gave in the
 // node. Its text is the original one. errors.Is finds the sentinel errors of
-// database/sql, context and this package that were in it, errors.As finds what a
-// [Codec] rebuilt: the driver's own type.
+// database/sql, context and this package that were in it, errors.As the driver's own
+// error where a [Codec] rebuilt it. Where there was nothing around that, it comes
+// instead of a RemoteError.
 type RemoteError struct {
 	DB       string // name of the database
 	Text     string
@@ -167,6 +169,9 @@ func (d *decoder) remoteError(db string) error {
 	}
 	if c := codecs[name]; c != nil {
 		if orig, ok := c.Decode(data); ok {
+			if orig.Error() == e.Text && !slices.ContainsFunc(e.is, func(s error) bool { return !errors.Is(orig, s) }) {
+				return orig // the driver's own, also for those who do not use errors.As
+			}
 			e.is = append(e.is, orig)
 		}
 	}

@@ -3,6 +3,7 @@ package sqlproxy
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -25,6 +26,7 @@ type session struct {
 	txStop       context.CancelCauseFunc
 
 	cursors map[uint32]*cursor
+	opening *cursor // whose first page is being made
 	lastID  uint32
 
 	// What may be cancelled. The session's goroutine stores, the worker's line cancels.
@@ -98,6 +100,33 @@ func (s *session) dropLeases(discard bool) {
 	s.main.release(discard)
 	s.reader.release(discard)
 	s.main, s.reader = nil, nil
+}
+
+// giveUp drops everything after a panic of the driver. What it has left locked may
+// never be unlocked, so nobody waits for that: a connection that cannot be closed is
+// lost, as it would be without us.
+func (s *session) giveUp() {
+	cursors, opening, tx, txStop, leases := s.cursors, s.opening, s.tx, s.txStop, []*lease{s.main, s.reader}
+	s.cursors, s.opening, s.tx, s.txLease, s.main, s.reader = nil, nil, nil, nil, nil, nil
+	quietly := func(f func()) {
+		defer func() { recover() }()
+		f()
+	}
+	go func() {
+		for _, c := range cursors {
+			quietly(func() { c.close() })
+		}
+		if opening != nil {
+			quietly(func() { opening.close() })
+		}
+		if tx != nil {
+			quietly(func() { tx.Rollback() })
+			txStop(nil)
+		}
+		for _, l := range leases {
+			quietly(func() { l.release(true) })
+		}
+	}()
 }
 
 // drop gives up a connection that is no more.
@@ -182,13 +211,10 @@ func (s *session) handle(h header, d decoder) (answered bool, err error) {
 	s.mu.Unlock()
 	defer s.running(nil)
 	defer func() {
-		// A panic of the driver is the worker's, as it would be without us.
 		if p := recover(); p != nil {
 			answered = true
-			s.fail(fmt.Errorf("%w: %v", errPanic, p), false)
-			s.closeCursors(nil)
-			s.endTx()
-			s.dropLeases(true)
+			s.fail(panicked{fmt.Sprint(p)}, false) // it is the worker's, as it would be without us
+			s.giveUp()
 		}
 	}()
 	switch h.op {
@@ -253,6 +279,12 @@ func (s *session) handle(h header, d decoder) (answered bool, err error) {
 	return true, nil
 }
 
+// panicked is a panic of the driver. Its text is that of the panic.
+type panicked struct{ text string }
+
+func (p panicked) Error() string        { return p.text }
+func (p panicked) Is(target error) bool { return target == errPanic }
+
 // fail answers with an error.
 func (s *session) fail(err error, sent bool) {
 	s.out.begin(opError, 0, 0)
@@ -265,8 +297,14 @@ func (s *session) done(l *lease, err error) {
 		s.out.begin(opOK, 0, 0)
 		return
 	}
+	broken := l != nil && gone(err)
+	if broken && errors.Is(err, sql.ErrConnDone) {
+		// A statement prepared on a connection that turned out to be bad was tried
+		// again by database/sql, on the same one. Nothing was executed.
+		err = driver.ErrBadConn
+	}
 	s.fail(err, l != nil)
-	if l != nil && gone(err) {
+	if broken {
 		s.drop(l)
 	}
 }
@@ -308,12 +346,22 @@ func (s *session) exec(query string, args []any, isPrepared bool) {
 	l.noteTx(query)
 	s.out.begin(opResult, 0, 0)
 	for _, get := range []func() (int64, error){res.LastInsertId, res.RowsAffected} {
-		if n, err := get(); err != nil {
+		if n, err := figure(get); err != nil {
 			s.out.buf = appendError(append(s.out.buf, 1), err, false)
 		} else {
 			s.out.buf = appendUint64(append(s.out.buf, 0), uint64(n))
 		}
 	}
+}
+
+// figure asks a driver's result, which the worker may not do: then a panic is none.
+func figure(get func() (int64, error)) (n int64, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the driver gave no result: %v", p)
+		}
+	}()
+	return get()
 }
 
 // explain adds the reason for which a statement was ended by a limit.
@@ -353,7 +401,9 @@ func (s *session) query(query string, args []any, isPrepared bool) {
 	}
 	l.noteTx(query)
 	s.lastID++
-	s.answerPage(opRows, s.lastID, &cursor{db: s.db, rows: rows, ctx: ctx, stop: func(error) {}, done: done, lease: l})
+	s.opening = &cursor{db: s.db, rows: rows, ctx: ctx, stop: func(error) {}, done: done, lease: l}
+	s.answerPage(opRows, s.lastID, s.opening)
+	s.opening = nil
 }
 
 // answerPage answers with the next page of c, which becomes or stays an open result
