@@ -52,8 +52,9 @@
 //
 // The handler is slog's, and passes testing/slogtest through the ring and back. Any
 // slog.Handler can be a sink ([FromHandler]). [Console], [Text], [JSON], files
-// ([OpenJSON], [OpenText]) and databases ([SQL]) are built in; a [Sink] of one's own
-// has three methods.
+// ([OpenFile]), databases ([SQL]), [Syslog] and [Journald] are built in; rotated
+// files and OTLP are in shmkit/adapters; a [Sink] of one's own has three methods.
+// Each has a level, a filter, attributes and a sync policy of its own ([With]).
 //
 // # Events
 //

@@ -184,3 +184,36 @@ func (k *keeper) clear() {
 	defer k.mu.Unlock()
 	k.recs = nil
 }
+
+// badDisk is a file whose nth sync fails.
+type badDisk struct {
+	faulty
+	syncs int
+	fails func(call int) bool
+}
+
+func (d *badDisk) Sync() error {
+	if d.syncs++; d.fails(d.syncs) {
+		return errors.New("input/output error")
+	}
+	return nil
+}
+
+// A sync fails at the Nth operation, for every N, once and for ever: every record is
+// written once and whole, none counts as dropped, and the failures are told.
+func TestSyncFaults(t *testing.T) {
+	for nth := 1; nth <= 8; nth++ {
+		for _, forever := range []bool{false, true} {
+			d := &badDisk{faulty: faulty{fails: func(int) bool { return false }}, fails: func(call int) bool { return call == nth || forever && call > nth }}
+			r := startRunner(With(&lineSink{name: "disk", format: &jsonFormat{}, to: d}, SinkOptions{Sync: SyncPolicy{Batch: true}}), nil, nil)
+			total := feed(t, r, 4)
+			s := r.finish()
+			if lines := objects(t, d.out.String()); len(lines) != total || s.Written != uint64(total) || sum(s.Dropped) != 0 {
+				t.Errorf("sync %d, for ever %v: %d lines of %d, %+v", nth, forever, len(lines), total, s)
+			}
+			if want := uint64(1); !forever && s.Errors != want || forever && s.Errors != uint64(8-nth+1) {
+				t.Errorf("sync %d, for ever %v: %d errors of %d syncs", nth, forever, s.Errors, d.syncs)
+			}
+		}
+	}
+}

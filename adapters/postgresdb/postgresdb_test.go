@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"shmkit/internal/pgtest"
 	"shmkit/adapters/postgresdb"
+	"shmkit/internal/pgtest"
 	"shmkit/logring"
 )
 
