@@ -10,4 +10,5 @@ var bars = []bar{
 	{Area: "ring", What: "parked wake, p99, against a Unix socket", Bench: "RingParked", Unit: "p99-ratio", Most: 0.5},
 	{Area: "seqlock", What: "latch read of 64 bytes, against gVisor's SeqCount with a plain copy", Bench: "Latch", Unit: "read-ratio", Most: 1.5},
 	{Area: "seqlock", What: "latch write of 64 bytes, against the same", Bench: "Latch", Unit: "write-ratio", Most: 1},
+	{Area: "call", What: "a function of the owner called and answered, p50, against net/rpc on a Unix socket", Bench: "ProxyCall", Unit: "netrpc-ratio", Most: 1},
 }
