@@ -15,6 +15,7 @@ type batch struct {
 	recs    []Record
 	chunks  []*chunk
 	bytes   int          // of the payloads
+	born    int64        // key of the first record; 0: salvaged
 	receipt *receipt     // to be marked when all sinks are done; nil if nobody waits for it
 	refs    atomic.Int32 // sinks that still read it; stored and loaded by goroutines of this process
 }
@@ -52,6 +53,9 @@ func (b *batch) add(e *entry, late bool) {
 		b.chunks = append(b.chunks, e.in)
 	}
 	b.bytes += len(e.p)
+	if len(b.recs) == 0 && !e.salvaged {
+		b.born = e.key
+	}
 	b.recs = b.recs[:len(b.recs)+1]
 	r := &b.recs[len(b.recs)-1]
 	w := split(e.p)
@@ -86,7 +90,7 @@ func (b *batch) done() {
 	b.chunks = b.chunks[:0]
 	if cap(b.recs) == batchRecords {
 		clear(b.recs)
-		b.recs, b.bytes = b.recs[:0], 0
+		b.recs, b.bytes, b.born = b.recs[:0], 0, 0
 		batches.Put(b)
 	}
 }

@@ -151,6 +151,7 @@ func (c *Collector) setClocks() {
 func (k *collection) release(read int64) {
 	k.m.release(read, k.emit)
 	k.hand()
+	k.c.oldest.Store(k.m.oldest())
 }
 
 // flush hands to the sinks all that was there when it was called, which the first
@@ -162,6 +163,7 @@ func (k *collection) flush() {
 	k.pass(whole)
 	k.m.releaseArrived(read, k.emit)
 	k.hand()
+	k.c.oldest.Store(k.m.oldest())
 }
 
 // emit adds one entry to the batch.
@@ -198,6 +200,9 @@ func (k *collection) hand() {
 		if !r.offer(b) {
 			full = append(full, r)
 		}
+	}
+	if len(full) > 0 {
+		c.oldest.Store(b.born)
 	}
 	for _, r := range full {
 		r.push(b)

@@ -116,6 +116,7 @@ type Collector struct {
 	broken  int
 	ending  bool // no more rings are attached
 
+	oldest    atomic.Int64  // key of the oldest record that is held, 0: none; stored by the collector's goroutine, loaded by Stats
 	wakes     atomic.Uint64 // stored by the collector's goroutine, loaded by Stats
 	doorbells atomic.Uint64 // stored by the goroutines of the control sockets, loaded by Stats
 }

@@ -395,6 +395,17 @@ func (r *inlet) claims() (attempted, left uint64, dropped map[string]uint64) {
 	return attempted, left, dropped
 }
 
+// fill returns how many bytes of records lie in the rings, and how many they hold.
+func (r *inlet) fill() (used, size uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.lanes {
+		used += l.cons.Stats().Used
+		size += uint64(l.size)
+	}
+	return used, size
+}
+
 // ringReasons says what the reasons that a ring counts by mean here.
 var ringReasons = [ring.NumReasons]string{
 	ring.DropFull:     DropFull,

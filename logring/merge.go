@@ -149,6 +149,14 @@ func (s *source) arrivedBy(t int64) int64 {
 	return q[n-1].key
 }
 
+// oldest returns the key of the first entry that is held, 0 if there is none.
+func (m *merger) oldest() int64 {
+	if len(m.heap) == 0 {
+		return 0
+	}
+	return m.heap[0].key
+}
+
 // wait returns how long nothing is due, or false if nothing is held.
 func (m *merger) wait(now int64) (time.Duration, bool) {
 	if m.count == 0 {

@@ -21,6 +21,7 @@ type runner struct {
 	failing  bool      // the last Write failed
 	left     bool      // abandoned: what it still does is not counted any more
 	moved    time.Time // when it last made progress, or got something to do
+	born     int64     // key of the oldest record in Write, 0: none
 	accepted uint64    // records pushed
 	stats    SinkStats
 	lastErrs []error // failures since the last Sync, the first few
@@ -191,6 +192,7 @@ func (r *runner) writeSome(scratch []Record, q []queued) ([]Record, int) {
 		total += len(q[n].b.recs)
 		n++
 	}
+	start := r.begin(q[0].b)
 	if recs := q[0].b.recs; n == 1 && r.o.Level == nil && r.o.Filter == nil && r.fields == nil {
 		r.write(recs)
 		r.syncIfDue(recs)
@@ -206,14 +208,39 @@ func (r *runner) writeSome(scratch []Record, q []queued) ([]Record, int) {
 		clear(recs)
 		scratch = recs
 	}
+	r.mu.Lock()
+	r.timed(q[:n], start)
+	r.bytes -= bytes
+	r.mu.Unlock()
 	for _, x := range q[:n] {
 		x.b.done()
 	}
-	r.mu.Lock()
-	r.bytes -= bytes
-	r.mu.Unlock()
 	poke(r.space)
 	return scratch, n
+}
+
+// begin notes that b is being written, and returns the time.
+func (r *runner) begin(b *batch) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.born = b.born
+	return monotonic()
+}
+
+// timed counts how long batches took. It needs mu.
+func (r *runner) timed(q []queued, start int64) {
+	now := monotonic()
+	r.born = 0
+	if r.left {
+		return
+	}
+	r.stats.Batches++
+	r.stats.Busy += time.Duration(now - start)
+	for _, x := range q {
+		if x.b.born > 0 {
+			r.stats.Latency.add(time.Duration(now-x.b.born), uint64(len(x.b.recs)))
+		}
+	}
 }
 
 // trim gives the records, which are copies, the attributes that the sink wants.

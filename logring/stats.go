@@ -1,6 +1,9 @@
 package logring
 
-import "maps"
+import (
+	"maps"
+	"time"
+)
 
 // Why a record was dropped. The first six happen in the worker, before the
 // record is in the ring; the others in the collector, or at a sink.
@@ -31,6 +34,8 @@ type Stats struct {
 	Pending   uint64            `json:"pending"`   // in rings, or being merged
 	Dropped   map[string]uint64 `json:"dropped"`   // by reason, never nil
 
+	Lag time.Duration `json:"lag_ns"` // age of the oldest record that was collected and not yet delivered, 0: none
+
 	Late        uint64 `json:"late"`        // delivered after a record with a later time of another worker
 	Quarantined int    `json:"quarantined"` // rings that broke the format
 	Doorbells   uint64 `json:"doorbells"`   // messages from workers
@@ -52,6 +57,8 @@ type WorkerStats struct {
 	Delivered uint64            `json:"delivered"`
 	Pending   uint64            `json:"pending"`
 	Dropped   map[string]uint64 `json:"dropped"`
+	RingUsed  uint64            `json:"ring_used"` // bytes of records in its rings
+	RingSize  uint64            `json:"ring_size"` // bytes that they hold, 0 if none is attached
 }
 
 // SinkStats is the account of one sink:
@@ -65,6 +72,11 @@ type SinkStats struct {
 	Dropped   map[string]uint64 `json:"dropped"`  // by reason, never nil
 	Errors    uint64            `json:"errors"`   // calls that failed
 	LastError string            `json:"last_error,omitempty"`
+
+	Lag     time.Duration `json:"lag_ns"`     // age of the oldest record in its queue or in a Write, 0: none
+	Latency Latencies     `json:"latency"`    // from the log call to the return of Write: of a batch the oldest record's, for all of it
+	Batches uint64        `json:"batches"`    // calls of Write, and those that only had records to filter
+	Busy    time.Duration `json:"writing_ns"` // spent in Write, pauses before another try included
 }
 
 func (s *SinkStats) accounted() uint64 { return s.Written + s.Filtered + sum(s.Dropped) }
@@ -83,5 +95,10 @@ func (r *runner) snapshot() SinkStats {
 	s := r.stats
 	s.Dropped = maps.Clone(s.Dropped)
 	s.Pending = r.accepted - s.accounted()
+	if r.born > 0 {
+		s.Lag = time.Duration(max(monotonic()-r.born, 0))
+	} else if len(r.queue) > 0 && r.queue[0].b != nil && r.queue[0].b.born > 0 {
+		s.Lag = time.Duration(max(monotonic()-r.queue[0].b.born, 0))
+	}
 	return s
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // who names a worker: the key of a tally.
@@ -54,6 +55,9 @@ func (c *Collector) tallyOf(group string, rank, pid int) *tally {
 // Stats returns the account as of now.
 func (c *Collector) Stats() Stats {
 	s := Stats{Dropped: map[string]uint64{}, Wakes: c.wakes.Load(), Doorbells: c.doorbells.Load()}
+	if oldest := c.oldest.Load(); oldest > 0 {
+		s.Lag = time.Duration(max(c.now()-oldest, 0))
+	}
 	c.mu.Lock()
 	s.Late, s.Quarantined = c.late, c.broken
 	for _, t := range c.tallies {
@@ -87,6 +91,9 @@ func (t *tally) snapshot() WorkerStats {
 		Delivered: t.delivered, Dropped: maps.Clone(t.dropped),
 	}
 	for _, r := range t.rings {
+		used, size := r.fill()
+		w.RingUsed += used
+		w.RingSize += size
 		attempted, _, dropped := r.claims()
 		w.Attempted += attempted
 		for reason, n := range dropped {

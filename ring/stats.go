@@ -16,6 +16,7 @@ type Stats struct {
 	Lost      uint64 // records overwritten before they were read
 	Pending   uint64 // records committed and neither delivered nor lost
 	Bytes     uint64 // bytes that the committed records took, headers and padding included
+	Used      uint64 // of those, bytes whose space is not given back; the consumer's Stats only
 	Dropped   Drops
 	Blocked   uint64 // reservations that had to wait
 	Wakes     uint64 // wakes of the consumer by the producer
@@ -63,7 +64,7 @@ func (c *Consumer) Stats() Stats {
 	pending, lost := c.pending()
 	s := Stats{
 		Delivered: c.next - c.lost, Lost: c.lost + lost, Pending: pending, Bytes: c.seen,
-		Committed: c.next + lost + pending, WakesBack: c.wakes,
+		Committed: c.next + lost + pending, WakesBack: c.wakes, Used: min(c.seen-c.head, c.region.capacity),
 		Blocked: atomic.LoadUint64(&pr.blocked), Wakes: atomic.LoadUint64(&pr.wakes),
 	}
 	for i := range s.Dropped {
