@@ -53,22 +53,33 @@
 //
 // Function workers also get SHMKIT_FUNC and SHMKIT_FD, which Attach removes.
 //
-// # What the parent-death signal does not reach
+// # What is left behind
 //
-// It reaches the children, not their children. As long as the server lives, the
-// process group of a worker is killed when the worker has ended (a quarter of a
-// second later, if something of it still holds the output, so that the tee of a
-// script can finish its line). When the server itself is killed, grandchildren
-// live on until they notice; so do, at any time, those that have left the group
-// (setsid). The kernel also drops the signal when a worker executes a set-user-id
-// program.
+// The parent-death signal reaches the workers, not their children. As long as the
+// server lives, the process group of a worker is killed when the worker has ended (a
+// quarter of a second later, if something of it still holds the output, so that the
+// tee of a script can finish its line). What leaves the group (setsid), and all
+// grandchildren when the server itself is killed, are reached by the means of
+// [Options].Contain, as far as this system has them: see [Containment]. The kernel
+// also drops the parent-death signal when a worker executes a set-user-id program.
+//
+// # Supervision
+//
+// [Spec].Restart starts workers again that have ended, in Erlang's manner.
+// [Spec].ReadyTimeout makes Start wait until they are at work, [Spec].Heartbeat finds
+// those that got stuck, [Spec].Recycle replaces those that wear out, and
+// [Spec].Spares keeps processes ready. [Group.Resize] and [Group.Reload] change the
+// number and the program while the others work. [Spec].Placement and [Spec].Process
+// say what the processes are given. Package task hands out work and collects results.
 //
 // # Reading the source
 //
 // One actor, one file: claim (the run's directory and locks), launcher (the thread
 // that forks), start (what a worker is given), worker (its life, from the start to
 // its last line), output and lines (capture), control and frame (messages), guests
-// and join (processes from outside), group, server, child (the other side).
+// and join (processes from outside), group, server, child (the other side); restart
+// (the rules) and supervise (who applies them); monitor, spare, reload, resize; attributes and shim (before the first
+// instruction); contain, mark, orphans, guardian (what is left behind).
 //
 // Linux only. On other systems everything compiles, and returns an error that
 // wraps [errors.ErrUnsupported].

@@ -17,6 +17,7 @@ import (
 // thread, does all the forking.
 type launcher struct {
 	traits threadTraits
+	ns     *os.File    // the process-number namespace of the children; nil: the server's
 	mask   *seatMask   // on the thread now; its own
 	home   unix.CPUSet // its mask when there was none on it
 
@@ -41,8 +42,8 @@ type launch struct {
 	ready chan struct{}
 }
 
-func newLauncher(t threadTraits) (*launcher, error) {
-	l := &launcher{traits: t, jobs: make(chan *launch), done: make(chan struct{})}
+func newLauncher(t threadTraits, ns *os.File) (*launcher, error) {
+	l := &launcher{traits: t, ns: ns, jobs: make(chan *launch), done: make(chan struct{})}
 	ready := make(chan error)
 	go l.run(ready)
 	return l, <-ready
@@ -52,6 +53,12 @@ func (l *launcher) run(ready chan<- error) {
 	defer close(l.done)
 	// The thread is not given back: it ends with this goroutine, after the last child.
 	runtime.LockOSThread()
+	if l.ns != nil {
+		if err := unix.Setns(int(l.ns.Fd()), unix.CLONE_NEWPID); err != nil {
+			ready <- os.NewSyscallError("setns", err)
+			return
+		}
+	}
 	if l.traits != plainTraits {
 		if err := l.traits.assume(); err != nil {
 			ready <- err
@@ -62,7 +69,7 @@ func (l *launcher) run(ready chan<- error) {
 	ready <- nil
 	for j := range l.jobs {
 		if j.err = l.impose(j.mask); j.err == nil {
-			j.start()
+			j.start(l.ns != nil)
 		}
 		close(j.ready)
 	}
@@ -83,13 +90,18 @@ func (l *launcher) stop() {
 	<-l.done
 }
 
-func (j *launch) start() {
+func (j *launch) start(ownNamespace bool) {
 	j.pidfd = -1
 	sys := &syscall.SysProcAttr{
 		Setpgid:    true,
 		Pdeathsig:  syscall.SIGKILL,
 		PidFD:      &j.pidfd,
 		Credential: j.cred,
+	}
+	if ownNamespace {
+		// The namespace dies with the server. And its processes have no parent that they
+		// could see, which ForkExec would take for one that is dead.
+		sys.Pdeathsig = 0
 	}
 	if j.cgroup != nil {
 		sys.UseCgroupFD, sys.CgroupFD = true, int(j.cgroup.Fd())

@@ -169,7 +169,7 @@ func nameRune(r rune) bool {
 func wordRune(r rune) bool { return nameRune(r) || r == '/' || r == '=' }
 
 // reservedEnv are the variables only the server sets.
-var reservedEnv = []string{envRun, envGroup, envRank, envSize, envDir, envFunc, envFD, "SHMKIT_SHIM"}
+var reservedEnv = []string{envRun, envGroup, envRank, envSize, envDir, envFunc, envFD, "SHMKIT_SHIM", "SHMKIT_MARK", "SHMKIT_GUARD"}
 
 // mergeEnv lays the layers over base. The last value of a key wins and takes its
 // place at the end; the reserved keys of base are dropped, since base is the

@@ -33,6 +33,11 @@ type Server struct {
 
 	mu        sync.Mutex
 	closed    bool
+	mark      string // of all processes of the run
+	contained containment
+	serial    uint64
+	serials   map[uint64]bool // of the workers that have not ended
+	pids      map[int]bool    // of the workers that were not waited for
 	launchers map[threadTraits]*launcher
 	starting  sync.WaitGroup // Starts under way; added to under mu, while not closed
 	groups    []*Group       // not yet ended, oldest first
@@ -48,7 +53,7 @@ func NewServer(o Options) (_ *Server, err error) {
 	if err := checkEnv("Options.Env", o.Env); err != nil {
 		return nil, err
 	}
-	s := &Server{opt: o, born: time.Now()}
+	s := &Server{opt: o, born: time.Now(), mark: newMark(), serials: map[uint64]bool{}, pids: map[int]bool{}}
 	s.opt.Resources = maps.Clone(o.Resources)
 	s.opt.Env = slices.Clone(o.Env)
 	s.names = slices.Sorted(maps.Keys(o.Resources))
@@ -96,7 +101,13 @@ func NewServer(o Options) (_ *Server, err error) {
 			return nil, err
 		}
 	}
+	s.contain(o.Contain)
 	if _, err := s.launcherFor(plainTraits); err != nil {
+		s.releaseContainment()
+		if s.guests != nil {
+			s.guests.close()
+		}
+		s.claim.release()
 		return nil, err
 	}
 	return s, nil
@@ -190,7 +201,7 @@ func (s *Server) launcherFor(t threadTraits) (*launcher, error) {
 	if s.closed {
 		return nil, fmt.Errorf("spawn: start in run %q: the server is closed: %w", s.opt.Run, os.ErrClosed)
 	}
-	l, err := newLauncher(t)
+	l, err := newLauncher(t, s.contained.ns)
 	if err != nil {
 		return nil, err
 	}
@@ -336,6 +347,7 @@ func (s *Server) Close() error {
 	for _, l := range s.launchers {
 		l.stop()
 	}
+	s.releaseContainment()
 	s.gone = true
 	err = s.claim.release()
 	s.closeFiles()

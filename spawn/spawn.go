@@ -121,6 +121,11 @@ type Options struct {
 	// different workers may overlap.
 	Exit func(Exit)
 
+	// Contain asks for means to keep the processes of the run together beyond the two
+	// that are always in force. What cannot be had here is left out:
+	// [Server.Containment] says what was reached.
+	Contain Containment
+
 	// Stall is called when a worker has stalled ([Heartbeat]), and when it beats again.
 	// It must not wait for long: while it does, its group is not looked after.
 	Stall func(Stall)

@@ -32,6 +32,7 @@ func NewServer(o Options) (*Server, error) { return nil, errUnsupported }
 
 func (s *Server) Start(ctx context.Context, spec Spec) (*Group, error) { return nil, errUnsupported }
 func (s *Server) Group(name string) *Group                             { return nil }
+func (s *Server) Containment() Containment                             { return 0 }
 func (s *Server) Workers() []Info                                      { return nil }
 func (s *Server) Stop(ctx context.Context) error                       { return errUnsupported }
 func (s *Server) Close() error                                         { return nil }

@@ -115,7 +115,7 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 			return w, err
 		}
 	}
-	w := &worker{g: g, plan: p, limits: g.spec.Recycle.drawn(), rank: rank, wasSpare: rank < 0, size: g.target(), ready: make(chan struct{}), done: make(chan struct{})}
+	w := &worker{g: g, plan: p, serial: s.enrol(), limits: g.spec.Recycle.drawn(), rank: rank, wasSpare: rank < 0, size: g.target(), ready: make(chan struct{}), done: make(chan struct{})}
 	var (
 		near, far []int      // raw descriptors: the server's ends, the child's
 		donated   []*os.File // the child's
@@ -126,6 +126,7 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		if err == nil {
 			return
 		}
+		s.over(w)
 		closeFDs(near)
 		for _, c := range w.out {
 			if c != nil {
@@ -138,7 +139,10 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		g.leaseErrors(rank, closeLeases(w.leases))
 	}()
 
-	mask, env := p.mask(rank), p.env
+	mask, env, cgroup := p.mask(rank), p.env, p.cgroup
+	if cgroup == nil {
+		cgroup = s.contained.cgroup
+	}
 	if mask != nil && !p.sized {
 		env = mergeEnv(env, mask.env())
 	}
@@ -146,7 +150,7 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		path: p.path, argv: p.argv, dir: p.dir,
 		env:   slices.Concat(env, s.identity(w)),
 		files: []uintptr{s.null.Fd()},
-		mask:  mask, cred: p.cred, cgroup: p.cgroup,
+		mask:  mask, cred: p.cred, cgroup: cgroup,
 	}
 	if p.stdin != nil {
 		// Fd makes it blocking, as programs expect their input to be.
@@ -227,6 +231,7 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		return nil, explainExec(p.name, err)
 	}
 	w.pid = job.pid
+	s.started(w)
 	if w.pidfd, w.pidConn, err = pollable(job.pidfd, "pidfd of "+name); err != nil {
 		syscall.Kill(-w.pid, syscall.SIGKILL)
 		for {
@@ -247,6 +252,7 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 // identity is the part of the environment that says who the worker is.
 func (s *Server) identity(w *worker) []string {
 	env := []string{
+		markOf(s.mark, w.serial),
 		envRun + "=" + s.opt.Run,
 		envGroup + "=" + w.g.name,
 		envDir + "=" + s.claim.parent.path,

@@ -34,6 +34,7 @@ type worker struct {
 	ctl     *control    // nil for foreign commands
 	host    *worker     // of a guest: the foreign command that it is part of, if any
 	leases  []lease     // in the order of the addresses in messages
+	serial  uint64      // in the server
 	cookie  uint64      // of the control socket
 	started time.Time
 	ready   chan struct{} // closed when the worker is ready, or need not tell
@@ -105,6 +106,7 @@ func (w *worker) watch() {
 	<-ctlDone
 	w.awaitGuest()
 	x := w.reap(lost)
+	w.g.s.over(w)
 	w.pidfd.Close()
 	if w.ctl != nil {
 		w.ctl.f.Close()

@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"sync"
 	"testing"
@@ -91,6 +92,9 @@ func Main(m *testing.M) {
 		fn(args)
 		os.Exit(0)
 	}
+	// The first Notify of a process starts a goroutine that stays: it is nobody's leak.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
+	signal.Reset(os.Interrupt)
 	before := takeInventory()
 	code := m.Run()
 	if fuzzing() {
