@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"fmt"
-	"math"
 	"reflect"
 	"time"
 )
@@ -161,7 +160,7 @@ func (c *cursor) appendColumns(b []byte) []byte {
 	for i, name := range names {
 		b = appendBytes(b, name)
 		if i >= len(types) {
-			b = append(b, 0, 0, 0)
+			b = append(b, 0, 0, 0, 0, 0, 0)
 			continue
 		}
 		t := types[i]
@@ -177,12 +176,8 @@ func (c *cursor) appendColumns(b []byte) []byte {
 			}
 		}
 		b = append(b, bits)
-		if hasLength {
-			b = appendUint64(b, uint64(length))
-		}
-		if hasPrec {
-			b = appendUint64(appendUint64(b, uint64(prec)), uint64(scale))
-		}
+		b = binary.AppendVarint(b, length)
+		b = binary.AppendVarint(binary.AppendVarint(b, prec), scale)
 	}
 	return b
 }
@@ -215,17 +210,14 @@ func (d *decoder) columns() []column {
 	}
 	cols := make([]column, n)
 	for i := range cols {
+		if d.bad {
+			return nil
+		}
 		c := &cols[i]
 		c.name, c.dbType = d.string(), d.string()
 		c.scan = scanType(d.u8())
 		c.bits = d.u8()
-		c.length = math.MaxInt64
-		if c.bits&colLength != 0 {
-			c.length = int64(d.u64())
-		}
-		if c.bits&colPrecision != 0 {
-			c.prec, c.scal = int64(d.u64()), int64(d.u64())
-		}
+		c.length, c.prec, c.scal = d.varint(), d.varint(), d.varint()
 	}
 	return cols
 }

@@ -161,16 +161,21 @@ func (d *decoder) remoteError(db string) error {
 	}
 	for i, s := range sentinels {
 		if mask&(1<<i) != 0 {
-			if e.Text == s.Error() {
-				return s // the sentinel itself: some compare with ==
-			}
 			e.is = append(e.is, s)
 		}
 	}
+	// An error with nothing around it comes as itself, also for those who compare with ==
+	// or ask for its type without errors.As.
+	itself := func(orig error) bool {
+		return orig.Error() == e.Text && !slices.ContainsFunc(e.is, func(s error) bool { return !errors.Is(orig, s) })
+	}
+	if i := slices.IndexFunc(e.is, itself); i >= 0 {
+		return e.is[i]
+	}
 	if c := codecs[name]; c != nil {
 		if orig, ok := c.Decode(data); ok {
-			if orig.Error() == e.Text && !slices.ContainsFunc(e.is, func(s error) bool { return !errors.Is(orig, s) }) {
-				return orig // the driver's own, also for those who do not use errors.As
+			if itself(orig) {
+				return orig
 			}
 			e.is = append(e.is, orig)
 		}

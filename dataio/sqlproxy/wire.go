@@ -201,6 +201,16 @@ func (d *decoder) uvarint() uint64 {
 	return v
 }
 
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
 // bytes returns a field with its length in front. It aliases the input.
 func (d *decoder) bytes() []byte {
 	n := d.uvarint()
