@@ -123,3 +123,15 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkSet(b *testing.B) {
+	s := newStore(b, StoreOptions{Validate: Strict[logConfig]()}, `{"level":"info"}`)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		i++
+		if _, err := s.Set("bench", "level", "level"+string(rune('a'+i%26)), 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
