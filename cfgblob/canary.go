@@ -36,7 +36,7 @@ func (s *Store) Canary(a Audience, author string, ifVersion uint64, edit func(do
 	if err != nil {
 		return now, err
 	}
-	changes := diff(s.stack.document(member{}), tree)
+	changes := diff(s.general.tree, tree)
 	if len(changes) == 0 {
 		return now, nil
 	}
@@ -52,7 +52,8 @@ func (s *Store) Canary(a Audience, author string, ifVersion uint64, edit func(do
 // Promote makes the canary's change everybody's.
 func (s *Store) Promote(author string) (version uint64, err error) {
 	return s.endCanary(author, "promote", func(c *canaryLayer, next stack) stack {
-		return next.changed(Audience{}, apply(next.document(member{}), c.changes))
+		old := next.document(member{})
+		return next.changed(Audience{}, old, apply(old, c.changes))
 	})
 }
 

@@ -177,7 +177,7 @@ func (s *Store) publishGeneral(snap Snapshot, d *draft) error {
 	}
 	s.general, d.channel = c.next, c.next
 	c.segment.Supersede(c.next.segment)
-	s.feed.move(&record{from: m, seen: c.next.seen, snap: snap})
+	s.feed.move(m, &record{seen: c.next.seen, snap: snap})
 	return err
 }
 

@@ -39,7 +39,7 @@ func (s *Store) expect(ifVersion uint64, m member) (now uint64, err error) {
 
 // edited is m's document as edit leaves it.
 func (s *Store) edited(m member, edit func(doc map[string]any) error) (map[string]any, error) {
-	draft := copyTree(s.stack.document(m)).(map[string]any)
+	draft := copyTree(s.document(m)).(map[string]any)
 	if err := edit(draft); err != nil {
 		return nil, err
 	}
@@ -114,6 +114,18 @@ func (s *Store) Reset(a Audience, author, path string, ifVersion uint64) (versio
 		return now, nil
 	}
 	return s.commit(author, "reset "+path, s.stack.withChanges(a, changes), a)
+}
+
+// document is m's document, shared: look, do not touch.
+func (s *Store) document(m member) map[string]any {
+	sig := s.stack.signature(m)
+	if sig == "" {
+		return s.general.tree
+	}
+	if c := s.special[sig]; c != nil {
+		return c.tree
+	}
+	return s.stack.document(m)
 }
 
 // VersionFor is the version of the document of the workers of an audience; that

@@ -161,25 +161,41 @@ func (f *feed) close() {
 	f.cur.Store(&last)
 }
 
-// move goes on with another segment, whose first version is rec: the owner's next
-// generation, or a document of this worker's own. The old memory is given back
-// when nobody reads it any more.
-func (f *feed) move(rec *record) error {
-	f.mu.Lock()
-	last := f.cur.Load()
-	switch {
-	case last.from == nil:
-		f.mu.Unlock()
-		return os.ErrClosed
-	case rec.snap.Version < last.snap.Version:
-		f.mu.Unlock()
-		return &CorruptError{f.name, fmt.Sprintf("the next segment begins with version %d, the last had %d", rec.snap.Version, last.snap.Version)}
+// move goes on with another segment: the owner's next generation, or a document of
+// this worker's own. first is the version there, if the caller knows it; else it is
+// read. The old memory is given back when nobody reads it any more.
+func (f *feed) move(m *mapping, first *record) error {
+	last, err := f.exchange(m, first)
+	if err != nil {
+		return err
 	}
-	f.cur.Store(rec)
-	f.mu.Unlock()
-	last.from.release()
+	last.release()
 	f.lives.doubt()
 	return nil
+}
+
+// exchange puts m in the place of the mapping that it returns. The version is read
+// with the lock held: the owner publishes it before any later one in the segment
+// that is left, and nobody here gets to see that one meanwhile.
+func (f *feed) exchange(m *mapping, first *record) (*mapping, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := f.cur.Load()
+	if last.from == nil {
+		return nil, os.ErrClosed
+	}
+	if first == nil {
+		var err error
+		if first, err = m.first(f.name); err != nil {
+			return nil, err
+		}
+	}
+	if first.snap.Version < last.snap.Version {
+		return nil, &CorruptError{f.name, fmt.Sprintf("the next segment begins with version %d, the last had %d", first.snap.Version, last.snap.Version)}
+	}
+	first.from = m
+	f.cur.Store(first)
+	return last.from, nil
 }
 
 // superseded tells whether the owner has gone on in another segment.

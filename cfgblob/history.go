@@ -29,7 +29,8 @@ type revision struct {
 func (s *Store) remember(snap Snapshot, action string) {
 	s.history = append(s.history, revision{Revision{snap.Version, snap.Time, snap.Author, action}, s.stack})
 	if n := len(s.history) - s.o.History; n > 0 {
-		s.history = slices.Delete(s.history, 0, n)
+		clear(s.history[:n]) // what nobody else keeps can go; append moves the rest now and then
+		s.history = s.history[n:]
 	}
 }
 
@@ -155,10 +156,11 @@ func (s *Store) Rollback(author string, version, ifVersion uint64) (now uint64, 
 	}
 	next := s.stack
 	next.runtime = old.stack.runtime
-	if doc := old.stack.document(member{}); !sameTree(next.document(member{}), doc) {
-		next = next.changed(Audience{}, doc)
+	doc, then := next.document(member{}), old.stack.document(member{})
+	if !sameTree(doc, then) {
+		next = next.changed(Audience{}, doc, then)
 	}
-	if sameTree(next.document(member{}), s.stack.document(member{})) && sameRuntime(next.runtime, s.stack.runtime) {
+	if sameTree(then, s.general.tree) && sameRuntime(next.runtime, s.stack.runtime) {
 		return now, nil
 	}
 	return s.commit(author, fmt.Sprintf("rollback to %d", version), next, Audience{})

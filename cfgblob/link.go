@@ -54,13 +54,8 @@ func (r *Reader) move(f *os.File) error {
 		return err
 	}
 	m, err := newMapping(r.name, segment)
-	var rec *record
 	if err == nil {
-		rec, err = m.first(r.name)
-	}
-	if err == nil {
-		rec.from = m
-		err = r.feed.move(rec)
+		err = r.feed.move(m, nil)
 	}
 	if err != nil {
 		segment.Close()

@@ -2,6 +2,7 @@ package cfgblob
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
 )
 
@@ -16,6 +17,9 @@ type gone struct{}
 
 // apply returns base with p laid over it, sharing what it can with both.
 func apply(base, p patch) map[string]any {
+	if len(p) == 0 && base != nil {
+		return base
+	}
 	out := make(map[string]any, max(len(base), len(p)))
 	for key, v := range base {
 		out[key] = v
@@ -82,6 +86,9 @@ func sameTree(a, b any) bool {
 		b, ok := b.(map[string]any)
 		if !ok || len(a) != len(b) {
 			return false
+		}
+		if reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer() {
+			return true // shared by two versions
 		}
 		for key, v := range a {
 			if w, ok := b[key]; !ok || !sameTree(v, w) {

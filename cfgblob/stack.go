@@ -130,16 +130,15 @@ func (st stack) withChanges(a Audience, changes patch) stack {
 	return st
 }
 
-// changed is st with the runtime changes that make doc of what somebody of an
-// audience reads now.
-func (st stack) changed(a Audience, doc map[string]any) stack {
+// changed is st with the runtime changes that make now of old, which somebody of
+// an audience reads.
+func (st stack) changed(a Audience, old, now map[string]any) stack {
 	m := a.sample()
-	old := st.changesFor(a)
-	next := st.withChanges(a, compose(old, diff(st.document(m), doc)))
-	if sameTree(next.document(m), doc) {
+	next := st.withChanges(a, compose(st.changesFor(a), diff(old, now)))
+	if sameTree(next.document(m), now) {
 		return next
 	}
 	// A key was removed and is now an object, or a later layer hides the change:
 	// what is below says what is left to be changed.
-	return st.withChanges(a, diff(st.withChanges(a, nil).document(m), doc))
+	return st.withChanges(a, diff(st.withChanges(a, nil).document(m), now))
 }

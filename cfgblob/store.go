@@ -283,13 +283,14 @@ func (s *Store) Publish(author string, doc []byte) (version uint64, err error) {
 
 // replace makes tree the document of an audience. The caller holds s.mu.
 func (s *Store) replace(author, action string, a Audience, tree map[string]any) (uint64, error) {
-	if sameTree(s.stack.document(a.sample()), tree) {
+	old := s.document(a.sample())
+	if sameTree(old, tree) {
 		if s.closed {
 			return s.versionFor(a.sample()), s.closedError("publish")
 		}
 		return s.versionFor(a.sample()), nil
 	}
-	return s.commit(author, action, s.stack.changed(a, tree), a)
+	return s.commit(author, action, s.stack.changed(a, old, tree), a)
 }
 
 // Check says what is wrong with a document, as Publish would, and changes nothing.
