@@ -23,8 +23,7 @@ func (w *Writer) direct(h *handler, r *slog.Record, position []byte) bool {
 	if w.apart && w.elsewhere(r.Level) {
 		return false
 	}
-	n := r.NumAttrs()
-	if h.cut > 0 || n > 0 && len(h.opened) == 0 && len(h.groups) > 0 {
+	if h.cut > 0 || len(h.opened) == 0 && len(h.groups) > 0 {
 		return false
 	}
 	l := w.pin()
@@ -38,22 +37,26 @@ func (w *Writer) direct(h *handler, r *slog.Record, position []byte) bool {
 	}
 	// What follows the attributes: the ends of groups, and the message.
 	depth := h.open
-	if n > 0 {
-		depth += len(h.groups)
-	}
-	limit := len(b) - depth - len(r.Message)
+	limit := len(b) - h.open - len(h.groups) - len(r.Message)
 	at := headerSize + len(position) + len(h.prefix) + len(h.opened)
 	ok := at <= limit && w.putHeader(b, r.Time, r.Level, len(r.Message), len(position) > 0)
 	if ok {
-		at = headerSize + copy(b[headerSize:], position)
-		at += copy(b[at:], h.prefix)
-		if n > 0 {
-			at += copy(b[at:], h.opened)
-			r.Attrs(func(a slog.Attr) bool {
-				at, ok = putAttr(b[:limit], at, a)
-				return ok
-			})
+		at = headerSize
+		if len(position) > 0 { // copying nothing has its price, too
+			at += copy(b[at:], position)
 		}
+		if len(h.prefix) > 0 {
+			at += copy(b[at:], h.prefix)
+		}
+		// (Asking for the number of attributes first would copy the record once more.)
+		r.Attrs(func(a slog.Attr) bool {
+			if len(h.groups) > 0 && depth == h.open {
+				at += copy(b[at:], h.opened)
+				depth += len(h.groups)
+			}
+			at, ok = putAttr(b[:limit], at, a)
+			return ok
+		})
 	}
 	if !ok {
 		l.prod.Abort()
