@@ -77,13 +77,14 @@ const (
 
 var percentiles = []float64{50, 99, 99.9}
 
-// funcHotPath reports, for each party, the percentiles of batches, then of calls.
+// funcHotPath reports, for each of the first parties, as many as calls says, the percentiles of batches, then of calls.
 var funcHotPath = shmkit.Func("bench-hotpath", func(ctx context.Context, w *shmkit.Worker) error {
 	events, err := attachEvents(w)
 	if err != nil {
 		return err
 	}
 	defer events.Close()
+	hotPaths := hotPaths[:shmkit.Config[benchConfig](w).Load().Calls]
 	batch := make([][]time.Duration, len(hotPaths))
 	single := make([][]time.Duration, len(hotPaths))
 	for p := range hotPaths {
@@ -178,7 +179,7 @@ func BenchmarkHotPath(b *testing.B) {
 	all := make([][]float64, per*len(hotPaths))
 	for b.Loop() {
 		for range 3 {
-			for i, f := range withEvents(b, funcHotPath, 0, logring.JSON(io.Discard)) {
+			for i, f := range withEvents(b, funcHotPath, len(hotPaths), logring.JSON(io.Discard)) {
 				all[i] = append(all[i], f)
 			}
 		}
