@@ -39,7 +39,8 @@
 //  6. A worker that breaks the format loses its own ring, and nothing else.
 //  7. A sink that fails or stands still costs the others nothing while its queue
 //     lasts, and little afterwards.
-//  8. A level set in the node acts on the next log call of every worker.
+//  8. A level set in the node, for all, a group, a worker or a logger, acts on the next
+//     log call.
 //  9. An idle collector does not run. A worker rings its bell at most once each
 //     time that the collector has fallen asleep.
 //
@@ -66,6 +67,26 @@
 //	evDone.Log(w, n, path, sec)
 //
 // Its records are like any other's, and keep their order with those of slog.
+//
+// # More and less
+//
+// What is logged is chosen in the node, while workers run ([Collector.SetLevel],
+// [Collector.SetLevels] for loggers with names), and in the worker: by a filter, a
+// [Sample] of what repeats and a [Limit] for each logger ([HandlerOptions]). What a
+// full ring does is chosen per level ([Policy]): wait, drop the new, overwrite the
+// oldest. Whatever is missing for such a reason, the stream tells: a record
+// "suppressed" or "records dropped" says how many, why, since when and for how long.
+// These records are counted like any other.
+//
+// A [Backtrace] keeps what is below the level, and shows it when something goes wrong.
+//
+// Code that knows other interfaces: [NewLineWriter] is an io.Writer, slog.NewLogLogger
+// of a handler is a *log.Logger, [CaptureDefault] takes over the defaults of slog
+// and log.
+//
+// A record whose call has returned is safe. Who wants to know that it is written, or
+// synced, asks: [Writer.FlushTo], [Collector.FlushTo]. [Fatal], [LogPanic] and
+// [Writer.FlushOnSignal] do so before the process ends.
 //
 // # How a call gets through
 //

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -34,6 +35,45 @@ var _ = proctest.Helper("keeps", func(args []string) {
 		w.Close()
 	}
 })
+
+// leavetrace is a node with a worker in one process, which is killed.
+var _ = proctest.Helper("leavetrace", func(args []string) {
+	c, err := NewCollector(CollectorOptions{CrashDir: args[0], Backtrace: &Backtrace{}, Sinks: []Sink{sinkFunc(func([]Record) error { select {} })}})
+	if err != nil {
+		panic(err)
+	}
+	files, words, _, err := c.Donate("g", 0, 1)
+	if err != nil {
+		panic(err)
+	}
+	w, err := Attach(files, words, nil)
+	if err != nil {
+		panic(err)
+	}
+	l := slog.New(w.Handler(nil))
+	l.Debug("debug", "i", 0)
+	l.Info("info", "i", 1)
+	l.Debug("debug", "i", 2)
+	if args[1] == "closed" {
+		w.Close()
+	}
+	syscall.Kill(os.Getpid(), syscall.SIGKILL)
+})
+
+// A killed node leaves the backtraces of its workers, too.
+func TestBacktraceIsSalvaged(t *testing.T) {
+	for how, want := range map[string][]string{"killed": {"(debug 0)", "info 1", "(debug 2)"}, "closed": {"info 1"}} {
+		dir := filepath.Join(t.TempDir(), "crash")
+		if err := proctest.Command(t, "leavetrace", dir, how).Run(); err == nil {
+			t.Fatal("the node was to die")
+		}
+		k := &keeper{}
+		if found, err := Salvage(t.Context(), dir, SalvageOptions{Sinks: []Sink{k}}); err != nil || found.Records != uint64(len(want)) {
+			t.Errorf("%s: %+v, %v", how, found, err)
+		}
+		equal(t, said(t, k.all()), want)
+	}
+}
 
 // A worker that dies without having closed its log, of SIGKILL or by os.Exit, leaves
 // its backtrace: behind its last record, in order, marked, all of it. One that has
