@@ -48,7 +48,7 @@ func Bind[T any](src View) (*Live[T], error) {
 	}
 	l.state.Store(newState(rec, value, rec.snap.Version, rec.err))
 	watchOver(&l.from.lives, l)
-	l.settle() // the feed may have moved before it knew of l
+	l.doubt() // the feed may have moved before it knew of l
 	return l, nil
 }
 

@@ -333,3 +333,34 @@ func TestSlowMove(t *testing.T) {
 		t.Errorf("version %d, %v", r.Version(), err)
 	}
 }
+
+// hooked does something once in the middle of being decoded.
+type hooked struct {
+	Level string `json:"level"`
+}
+
+var hook func()
+
+func (h *hooked) Validate() error {
+	if do := hook; do != nil {
+		hook = nil
+		do()
+	}
+	return nil
+}
+
+// A Live that is bound while its Reader moves follows it.
+//
+// Shown to trip: without the doubt at the end of Bind.
+func TestBindDuringMove(t *testing.T) {
+	s := newStore(t, StoreOptions{}, `{"level":"info"}`)
+	r, _ := connected(t, s, "train", 0)
+	hook = func() {
+		if _, err := s.SetFor(Audience{Group: "train"}, "cli", "level", "debug", 0); err != nil {
+			t.Error(err)
+		}
+	}
+	if live := bind[hooked](t, r); live.Load().Level != "debug" {
+		t.Errorf("left behind at %v, version %d", live.Load(), live.Version())
+	}
+}

@@ -143,7 +143,7 @@ func wait(t *testing.T, group *spawn.Group) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(4 * patience):
+	case <-time.After(2 * patience):
 		stop, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		group.Stop(stop)
