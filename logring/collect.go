@@ -158,6 +158,13 @@ func (k *collection) release(read int64) {
 // pass took. What came before any of it, from the same goroutine by another lane, was
 // there by the end of that pass: the second took it.
 func (k *collection) flush() {
+	for range k.c.o.RingSize / passBytes { // most of it in small steps, as always
+		read := k.c.now()
+		if !k.pass(passBytes) {
+			break
+		}
+		k.release(read)
+	}
 	k.pass(whole)
 	read := k.c.now()
 	k.pass(whole)
