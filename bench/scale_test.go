@@ -1,0 +1,260 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"shmkit"
+	"shmkit/logring"
+)
+
+// BenchmarkWorkers is how many records a second n worker processes log into one
+// JSON file, from the start of the first until the file is complete.
+func BenchmarkWorkers(b *testing.B) {
+	const records = 1_000_000
+	for n := 1; n <= 64; n *= 2 {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			var rates []float64
+			for b.Loop() {
+				for range 3 {
+					rates = append(rates, shmkitEndToEnd(b, n, records/n))
+				}
+			}
+			mid, spread := median(rates)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(mid, "records/s")
+			b.ReportMetric(spread, "spread-%")
+		})
+	}
+}
+
+// BenchmarkGoroutines is how many records a second g goroutines of one worker
+// process log into one JSON file.
+func BenchmarkGoroutines(b *testing.B) {
+	const records = 1_000_000
+	for g := 1; g <= 64; g *= 2 {
+		b.Run(strconv.Itoa(g), func(b *testing.B) {
+			var rates []float64
+			for b.Loop() {
+				for range 3 {
+					rates = append(rates, goroutinesToFile(b, g, records/g))
+				}
+			}
+			mid, spread := median(rates)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(mid, "records/s")
+			b.ReportMetric(spread, "spread-%")
+		})
+	}
+}
+
+func goroutinesToFile(b *testing.B, g, calls int) float64 {
+	path := b.TempDir() + "/run.jsonl"
+	sink, err := logring.OpenJSON(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	node, err := shmkit.Start(context.Background(), shmkit.Options{Config: goroutinesJob{"info", g, calls}, Sinks: []logring.Sink{sink}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	begin := time.Now()
+	group, err := node.Start(shmkit.Spec{Func: funcGoroutines, Workers: 1})
+	if err == nil {
+		err = group.Wait()
+	}
+	if e := node.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	whole := time.Since(begin)
+	countLines(b, path, g*calls)
+	return float64(g*calls) / whole.Seconds()
+}
+
+type goroutinesJob struct {
+	Level      string `json:"level"`
+	Goroutines int    `json:"goroutines"`
+	Calls      int    `json:"calls"`
+}
+
+var funcGoroutines = shmkit.Func("bench-goroutines", func(ctx context.Context, w *shmkit.Worker) error {
+	job := shmkit.Config[goroutinesJob](w).Load()
+	done := make(chan struct{})
+	for range job.Goroutines {
+		go func() {
+			for range job.Calls {
+				w.Log.LogAttrs(ctx, slog.LevelInfo, "request", slog.Int("status", runtimeInt), slog.String("path", runtimeString), slog.Float64("ms", runtimeFloat))
+			}
+			done <- struct{}{}
+		}()
+	}
+	for range job.Goroutines {
+		<-done
+	}
+	return nil
+})
+
+// BenchmarkRings is what a record costs the collector, and what an idle second
+// costs it, as the rings that are attached grow: one ring is busy, the others are
+// not. It runs in one process, since it is the collector that is asked.
+func BenchmarkRings(b *testing.B) {
+	for _, n := range []int{1, 10, 100, 1000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			before := rss(b)
+			c, err := logring.NewCollector(logring.CollectorOptions{RingSize: 64 << 10, MaxRecord: 4 << 10, Sinks: []logring.Sink{nullSink{}}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			writers := make([]*logring.Writer, n)
+			for i := range writers {
+				files, words, lease, err := c.Donate("bench", i, n)
+				if err != nil {
+					b.Fatal(err)
+				}
+				bell := lease.(interface{ Message([]byte, []*os.File) })
+				if writers[i], err = logring.Attach(files, words, func() error { bell.Message(nil, nil); return nil }); err != nil {
+					b.Fatal(err)
+				}
+				defer lease.Close()
+				defer writers[i].Close()
+			}
+			log := slog.New(writers[0].Handler(nil))
+			const calls = 200_000
+			var ns []float64
+			for b.Loop() {
+				for range 3 {
+					begin := time.Now()
+					for range calls {
+						log.LogAttrs(context.Background(), slog.LevelInfo, "request", slog.Int("status", runtimeInt), slog.String("path", runtimeString), slog.Float64("ms", runtimeFloat))
+					}
+					if err := c.Flush(context.Background()); err != nil {
+						b.Fatal(err)
+					}
+					ns = append(ns, float64(time.Since(begin))/calls)
+				}
+			}
+			mid, spread := median(ns)
+			// Idle: nothing is logged, for a second.
+			cpu := cpuTime()
+			time.Sleep(time.Second)
+			idle := cpuTime() - cpu
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(mid, "ns/record")
+			b.ReportMetric(spread, "spread-%")
+			b.ReportMetric(100*idle.Seconds(), "idle-cpu-%")
+			b.ReportMetric(float64(rss(b)-before)/float64(n)/1024, "KiB/ring")
+			c.Close(context.Background())
+		})
+	}
+}
+
+type nullSink struct{}
+
+func (nullSink) Write([]logring.Record) error { return nil }
+func (nullSink) Sync() error                  { return nil }
+func (nullSink) Close() error                 { return nil }
+
+func cpuTime() time.Duration {
+	var ru syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &ru)
+	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
+}
+
+// rss is the memory of this process in bytes, shared segments that it has touched
+// included.
+func rss(b *testing.B) int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// BenchmarkSpawn is the start and the end of one worker that does nothing: a
+// function worker of shmkit with log and configuration attached, os/exec of the same
+// binary, and a process of Python's forkserver.
+func BenchmarkSpawn(b *testing.B) {
+	node, err := shmkit.Start(context.Background(), shmkit.Options{Sinks: []logring.Sink{nullSink{}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer node.Close()
+	exe, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	const turns = 20
+	var ours, execs, forks []float64
+	for b.Loop() {
+		for range rounds {
+			begin := time.Now()
+			for range turns {
+				group, err := node.Start(shmkit.Spec{Func: funcNothing, Workers: 1})
+				if err == nil {
+					err = group.Wait()
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+			ours = append(ours, time.Since(begin).Seconds()/turns*1e3)
+			begin = time.Now()
+			for range turns {
+				if err := exec.Command(exe, "-test.run", "^$").Run(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			execs = append(execs, time.Since(begin).Seconds()/turns*1e3)
+			if ms, ok := forkserver(b, turns); ok {
+				forks = append(forks, ms)
+			}
+		}
+	}
+	o, spread := median(ours)
+	e, _ := median(execs)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(o, "shmkit-ms")
+	b.ReportMetric(spread, "spread-%")
+	b.ReportMetric(e, "exec-ms")
+	b.ReportMetric(o/e, "shmkit/exec")
+	if len(forks) > 0 {
+		f, _ := median(forks)
+		b.ReportMetric(f, "forkserver-ms")
+		b.ReportMetric(f/o, "forkserver/shmkit")
+	}
+}
+
+var funcNothing = shmkit.Func("bench-nothing", func(context.Context, *shmkit.Worker) error { return nil })
+
+// forkserver returns the milliseconds of one start and join.
+func forkserver(b *testing.B, turns int) (ms float64, ok bool) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		b.Log("without Python: python3 is not installed (Debian package python3)")
+		return 0, false
+	}
+	out, err := exec.Command(python, "python/forkserver.py", fmt.Sprint(turns)).Output()
+	if err != nil {
+		b.Fatalf("forkserver.py: %v", err)
+	}
+	ms, err = strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	if err != nil {
+		b.Fatalf("forkserver.py printed %q", out)
+	}
+	return ms, true
+}
