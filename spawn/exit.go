@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 )
 
@@ -49,6 +50,9 @@ func (e *ExitError) Code() int {
 func (x Exit) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "worker %d (pid %d) of group %q: %s", x.Rank, x.Pid, x.Group, x.Cause())
+	if x.Reason != "" && x.Reason != ReasonStop {
+		fmt.Fprintf(&b, " (%s)", x.Reason)
+	}
 	if x.Message != "" {
 		fmt.Fprintf(&b, ": %q", x.Message)
 	}
@@ -56,6 +60,30 @@ func (x Exit) String() string {
 		fmt.Fprintf(&b, "; last stderr: %q", x.Stderr[n-1])
 	}
 	return b.String()
+}
+
+// LogValue makes an Exit a group of attributes in a log record: who, how, why, at what
+// cost, and what it said last.
+func (x Exit) LogValue() slog.Value {
+	attrs := []slog.Attr{
+		slog.String("group", x.Group), slog.Int("rank", x.Rank), slog.Int("pid", x.Pid),
+		slog.Int("exit", x.Code), slog.String("cause", x.Cause()),
+		slog.Duration("lived", x.Ended.Sub(x.Started)), slog.Duration("user", x.UserTime),
+		slog.Duration("system", x.SystemTime), slog.Int64("max_rss", x.MaxRSS),
+	}
+	if x.Reason != "" {
+		attrs = append(attrs, slog.String("reason", string(x.Reason)))
+	}
+	if !x.LastBeat.IsZero() {
+		attrs = append(attrs, slog.Time("last_beat", x.LastBeat), slog.Uint64("beats", x.Beats))
+	}
+	if x.Message != "" {
+		attrs = append(attrs, slog.String("message", x.Message))
+	}
+	if n := len(x.Stderr); n > 0 {
+		attrs = append(attrs, slog.String("stderr", x.Stderr[n-1]))
+	}
+	return slog.GroupValue(attrs...)
 }
 
 // Cause says how the worker ended: "exited with code 3", "killed by signal 9
@@ -66,6 +94,9 @@ func (x Exit) Cause() string {
 		core := ""
 		if x.Core {
 			core = ", core dumped"
+		}
+		if x.OOM {
+			core += ", out of memory"
 		}
 		return fmt.Sprintf("killed by signal %d (%s%s)", int(x.Signal), signalName(x.Signal), core)
 	case x.Code < 0:

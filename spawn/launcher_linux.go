@@ -33,6 +33,7 @@ type launch struct {
 	dir       string
 	files     []uintptr // become 0, 1, 2, … of the child
 	mask      *seatMask // nil: where the server runs
+	pty       bool      // descriptor 1 is a terminal, to be the controlling one
 	cred      *syscall.Credential
 	cgroup    *os.File // nil: the server's
 
@@ -97,6 +98,10 @@ func (j *launch) start(ownNamespace bool) {
 		Pdeathsig:  syscall.SIGKILL,
 		PidFD:      &j.pidfd,
 		Credential: j.cred,
+	}
+	if j.pty {
+		sys.Setpgid = false // the leader of a session is that of a group, too
+		sys.Setsid, sys.Setctty, sys.Ctty = true, true, 1
 	}
 	if ownNamespace {
 		// The namespace dies with the server. And its processes have no parent that they

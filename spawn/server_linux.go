@@ -35,6 +35,7 @@ type Server struct {
 	closed    bool
 	mark      string // of all processes of the run
 	contained containment
+	oom       *oomWatch
 	serial    uint64
 	serials   map[uint64]bool // of the workers that have not ended
 	pids      map[int]bool    // of the workers that were not waited for
@@ -53,7 +54,7 @@ func NewServer(o Options) (_ *Server, err error) {
 	if err := checkEnv("Options.Env", o.Env); err != nil {
 		return nil, err
 	}
-	s := &Server{opt: o, born: time.Now(), mark: newMark(), serials: map[uint64]bool{}, pids: map[int]bool{}}
+	s := &Server{opt: o, born: time.Now(), mark: newMark(), oom: newOOMWatch(), serials: map[uint64]bool{}, pids: map[int]bool{}}
 	s.opt.Resources = maps.Clone(o.Resources)
 	s.opt.Env = slices.Clone(o.Env)
 	s.names = slices.Sorted(maps.Keys(o.Resources))
@@ -64,7 +65,7 @@ func NewServer(o Options) (_ *Server, err error) {
 		if err := checkName(name); err != nil {
 			return nil, &SpecError{"Options.Resources", fmt.Errorf("name %w", err)}
 		}
-		if name == pulseName {
+		if name == pulseName || name == filesName {
 			return nil, &SpecError{"Options.Resources", fmt.Errorf("name %q is taken: choose another", name)}
 		}
 		if o.Resources[name] == nil {

@@ -204,9 +204,27 @@ type Spec struct {
 	// user, cgroup. Default: what this process has.
 	Process Process
 
+	// Pty gives each worker a pseudo-terminal of its own as stdout and stderr, for
+	// programs that buffer, or say less, when nobody watches. Its lines are those of
+	// the stream "stdout".
+	Pty bool
+
+	// Files are passed on to every worker, which shares what they are open to: sockets
+	// that listen, say. They stay the caller's. A function worker has them by
+	// [Child.File]; a command as descriptors 3, 4, … with LISTEN_FDS, LISTEN_FDNAMES
+	// and LISTEN_PID, as sd_listen_fds(3) reads them. For a command they cost what
+	// Process.Limits do.
+	Files []NamedFile
+
 	// Stdin is the standard input of every worker; they share it, and it stays the
 	// caller's. It is made blocking. Default: the null device.
 	Stdin *os.File
+}
+
+// A NamedFile is an open file that workers know by a name.
+type NamedFile struct {
+	Name string // as of a group: 1 to 64 of [A-Za-z0-9._-]
+	File *os.File
 }
 
 // State is a phase in the life of a worker.
@@ -288,6 +306,7 @@ type Exit struct {
 	Code    int            // exit code, or 128+signal; -1 when it was lost (see Message)
 	Signal  syscall.Signal // 0 unless killed by a signal
 	Core    bool           // it dumped core
+	OOM     bool           // the kernel killed it for want of memory, as far as its counts say
 	Stopped bool           // the server had asked it to end before it did
 	Reason  Reason         // why; "" when it ended by itself
 	Guest   bool           // it joined from outside: Code is 0 when it left in order, else -1

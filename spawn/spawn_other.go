@@ -74,6 +74,7 @@ func (c *Child) Send(resource string, payload []byte, files ...*os.File) error {
 }
 func (c *Child) Handle(resource string, fn func(payload []byte, files []*os.File)) {}
 func (c *Child) Context() context.Context                                          { return context.Background() }
+func (c *Child) File(name string) *os.File                                         { return nil }
 func (c *Child) Beat()                                                             {}
 func (c *Child) TaskDone()                                                         {}
 func (c *Child) Ready() error                                                      { return errUnsupported }

@@ -31,6 +31,8 @@ type plan struct {
 	limits   map[string]uint64
 	cred     *syscall.Credential
 	cgroup   *os.File
+	files    []NamedFile
+	pty      bool
 	sized    bool // the environment says how many processors to use
 }
 
@@ -67,6 +69,10 @@ func (s *Server) plan(spec Spec) (plan, error) {
 	if spec.ReadyTimeout > 0 && spec.Func == "" && !s.opt.Guests {
 		return p, &SpecError{"Spec.ReadyTimeout", fmt.Errorf("%q is a command, which cannot say that it is ready: set it for function workers, or Options.Guests for commands that call Join", spec.Cmd[0])}
 	}
+	if err := checkFiles(spec.Files); err != nil {
+		return p, err
+	}
+	p.files, p.pty = slices.Clone(spec.Files), spec.Pty
 	if err := checkDir(spec.Dir); err != nil {
 		return p, err
 	}
@@ -158,7 +164,18 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 			return nil, &SpecError{"Spec.Stdin", os.ErrClosed}
 		}
 	}
-	for range w.out {
+	streams := []string{"stdout", "stderr"}
+	if p.pty {
+		streams = streams[:1]
+		ours, theirs, err := openPty()
+		if err != nil {
+			return nil, err
+		}
+		near, far = append(near, ours), append(far, theirs)
+		job.files = append(job.files, uintptr(theirs), uintptr(theirs))
+		job.pty = true
+	}
+	for range 3 - len(job.files) {
 		var ends [2]int
 		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
 			return nil, explainFiles(os.NewSyscallError("pipe2", err))
@@ -197,20 +214,36 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		if len(p.limits) > 0 {
 			job.env = append(job.env, shimOrder(p.limits, 0, 0, ""))
 		}
-	} else if len(p.limits) > 0 {
-		job.env = append(job.env, shimOrder(p.limits, len(job.files), 0, p.path))
+	} else if len(p.limits) > 0 || len(p.files) > 0 {
+		var names []string
+		if donated, names, err = p.copies(); err != nil {
+			return nil, err
+		}
+		if len(names) > 0 {
+			job.env = append(job.env, envListenName+"="+p.listenNames())
+		}
+		fds, err := rawFDs(donated) // not Fd: it would make what they share blocking
+		if err != nil {
+			return nil, err
+		}
+		for _, fd := range fds {
+			job.files = append(job.files, uintptr(fd))
+		}
+		job.env = append(job.env, shimOrder(p.limits, len(job.files), len(names), p.path))
 		job.path = "/proc/self/fd/" + strconv.Itoa(len(job.files))
 		job.files = append(job.files, s.exe.Fd())
 	}
 
 	// Into the netpoller first: all that can fail comes before the process.
 	name := fmt.Sprintf("worker %d of %s", rank, g.name)
-	for i, stream := range []string{"stdout", "stderr"} {
+	for _, stream := range streams {
 		fd := near[0]
 		near = near[1:]
-		if w.out[i], err = newCapture(fd, stream+" of "+name); err != nil {
+		c, err := newCapture(fd, stream+" of "+name)
+		if err != nil {
 			return nil, err
 		}
+		w.out = append(w.out, c)
 	}
 	if p.fn != "" {
 		fd := near[0]
@@ -241,7 +274,7 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		}
 		return nil, err
 	}
-	for i, stream := range []string{"stdout", "stderr"} {
+	for i, stream := range streams {
 		w.out[i].split.emit = w.output(stream)
 	}
 	w.takeOutput()
@@ -293,6 +326,15 @@ func (s *Server) donate(w *worker, pl *plumbing) (all []*os.File, err error) {
 		w.pulse = page
 		w.mu.Unlock()
 		pl.resources = append(pl.resources, donation{pulseName, 1, nil})
+	}
+	if w.plan != nil && len(w.plan.files) > 0 && w.plan.fn != "" {
+		files, names, err := w.plan.copies()
+		if err != nil {
+			return all, err
+		}
+		all = append(all, files...)
+		w.addLease(filesName, nil)
+		pl.resources = append(pl.resources, donation{filesName, len(files), names})
 	}
 	if len(all) > maxFiles {
 		return all, fmt.Errorf("the resources gave %d files, at most %d", len(all), maxFiles)

@@ -27,15 +27,15 @@ type worker struct {
 	pidfd   *os.File // in the netpoller: readable when the process is dead
 	pidConn syscall.RawConn
 	plan    *plan
-	limits  Recycle     // its own
-	pulse   *pulsePage  // nil: none
-	quiet   silence     // the monitor's own
-	out     [2]*capture // stdout, stderr
-	ctl     *control    // nil for foreign commands
-	host    *worker     // of a guest: the foreign command that it is part of, if any
-	leases  []lease     // in the order of the addresses in messages
-	serial  uint64      // in the server
-	cookie  uint64      // of the control socket
+	limits  Recycle    // its own
+	pulse   *pulsePage // nil: none
+	quiet   silence    // the monitor's own
+	out     []*capture // stdout and stderr, or a terminal
+	ctl     *control   // nil for foreign commands
+	host    *worker    // of a guest: the foreign command that it is part of, if any
+	leases  []lease    // in the order of the addresses in messages
+	serial  uint64     // in the server
+	cookie  uint64     // of the control socket
 	started time.Time
 	ready   chan struct{} // closed when the worker is ready, or need not tell
 	done    chan struct{} // closed when the worker is Exited
@@ -249,6 +249,7 @@ func (w *worker) reap(lost bool) Exit {
 	case ws.Signaled():
 		x.Signal, x.Core = ws.Signal(), ws.CoreDump()
 		x.Code = 128 + int(x.Signal)
+		x.OOM = x.Signal == syscall.SIGKILL && !w.stopping && w.g.s.oom.claim()
 	default:
 		x.Code = ws.ExitStatus()
 	}
@@ -294,7 +295,7 @@ func (w *worker) output(stream string) func(line []byte, continued bool) {
 	return func(line []byte, continued bool) {
 		w.outMu.Lock()
 		defer w.outMu.Unlock()
-		if stream == "stderr" {
+		if stream == "stderr" || len(w.out) == 1 {
 			w.tail.add(line, continued)
 		}
 		if fn != nil {

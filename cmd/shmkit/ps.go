@@ -48,14 +48,16 @@ time from the start to now, or to the end; exit is the exit code, or 128 + signa
 
 // workerRow is one line of the list.
 type workerRow struct {
-	Run     string    `json:"run"`
-	Group   string    `json:"group"`
-	Rank    int       `json:"rank"`
-	PID     int       `json:"pid"`
-	State   string    `json:"state"`
-	Started time.Time `json:"started"`
-	Elapsed float64   `json:"elapsed"`        // seconds from its start to now, or to its end
-	Exit    *int      `json:"exit,omitempty"` // once it has ended: exit code, or 128 + signal
+	Run      string     `json:"run"`
+	Group    string     `json:"group"`
+	Rank     int        `json:"rank"`
+	PID      int        `json:"pid"`
+	State    string     `json:"state"`
+	Started  time.Time  `json:"started"`
+	Elapsed  float64    `json:"elapsed"` // seconds from its start to now, or to its end
+	Restarts int        `json:"restarts"`
+	LastBeat *time.Time `json:"last_beat,omitempty"` // with a heartbeat: when the last one was seen
+	Exit     *int       `json:"exit,omitempty"`      // once it has ended: exit code, or 128 + signal
 }
 
 // listWorkers asks one run, or all live ones. A run that ends while it is asked
@@ -110,14 +112,16 @@ func newWorkerRow(run string, w spawn.Info, now time.Time) workerRow {
 		now = *w.Ended
 	}
 	return workerRow{
-		Run:     run,
-		Group:   w.Group,
-		Rank:    w.Rank,
-		PID:     w.Pid,
-		State:   string(w.State),
-		Started: w.Started,
-		Elapsed: now.Sub(w.Started).Seconds(),
-		Exit:    w.Code,
+		Run:      run,
+		Group:    w.Group,
+		Rank:     w.Rank,
+		PID:      w.Pid,
+		State:    string(w.State),
+		Started:  w.Started,
+		Elapsed:  now.Sub(w.Started).Seconds(),
+		Restarts: w.Restarts,
+		LastBeat: w.LastBeat,
+		Exit:     w.Code,
 	}
 }
 
@@ -129,15 +133,15 @@ func printJSON(w io.Writer, rows []workerRow) error {
 
 func printTable(w io.Writer, rows []workerRow) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "RUN\tGROUP\tRANK\tPID\tSTATE\tSTARTED\tELAPSED\tEXIT")
+	fmt.Fprintln(t, "RUN\tGROUP\tRANK\tPID\tSTATE\tSTARTED\tELAPSED\tEXIT\tRESTARTS")
 	for _, r := range rows {
 		elapsed := time.Duration(r.Elapsed * float64(time.Second)).Round(time.Second)
 		exit := "-"
 		if r.Exit != nil {
 			exit = strconv.Itoa(*r.Exit)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n",
-			r.Run, r.Group, r.Rank, r.PID, r.State, r.Started.Local().Format("2006-01-02 15:04:05"), elapsed, exit)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%d\n",
+			r.Run, r.Group, r.Rank, r.PID, r.State, r.Started.Local().Format("2006-01-02 15:04:05"), elapsed, exit, r.Restarts)
 	}
 	return t.Flush()
 }
