@@ -75,7 +75,7 @@ var callers = proctest.Helper("callers", func(args []string) {
 // BenchmarkProxyCall calls a function of another process, beside net/rpc on a Unix
 // socket: same arguments, same two processes, in turns of a hundred calls.
 func BenchmarkProxyCall(b *testing.B) {
-	ours, theirs := roundTrips(b, b.N+10*block)
+	ours, theirs := roundTrips(b, b.N+100*block)
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(float64(ours), "p50-ns")
 	b.ReportMetric(float64(theirs), "netrpc-p50-ns")
