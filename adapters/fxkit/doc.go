@@ -5,6 +5,7 @@
 //		shmkit.Main()
 //		fx.New(
 //			fxkit.Node(shmkit.Options{Name: "count", Config: Config{Limit: 10}}),
+//			fxkit.Database("main", sqlproxy.Policy{}, openDB),
 //			fxkit.Workers(shmkit.Spec{Func: count, Workers: 4}),
 //		).Run()
 //	}
@@ -15,7 +16,7 @@
 //			…
 //		},
 //		fxkit.Config[Config](),
-//		fx.Provide(openDB),
+//		fxkit.DB("main"),
 //	)
 //
 // # Three classes of provider
@@ -33,6 +34,8 @@
 //   - Proxy: functions that run in the owner, on an object that only exists there
 //     ([Serve] in the owner, [Proxy] in the worker). A controlled subset, with
 //     contexts, errors and deadlines; a call costs a round trip between processes.
+//     Databases are that, too ([Database] in the owner, [DB] in the worker), and files
+//     that many append to ([File]).
 //
 // # The life of a worker
 //

@@ -16,8 +16,9 @@ import (
 
 // Node makes an application the owner: it provides *shmkit.Node, and the node's
 // *slog.Logger and *cfgblob.Store. o itself can be decorated or replaced, by a test
-// say. The node is started when the graph is built, after what [Share] and [Serve]
-// give to its workers, and shut down before those: nobody calls what has ended.
+// say. The node is started when the graph is built, after what [Share], [Serve] and
+// [Database] give to its workers, and shut down before those: nobody calls what has
+// ended.
 //
 // Give it at the top level of the application, first: then the node is also closed
 // when something else cannot be built or started.
@@ -42,7 +43,8 @@ type nodeNeeds struct {
 
 	Lifecycle fx.Lifecycle
 	Options   shmkit.Options
-	Shared    []named `group:"shmkit.resources"`
+	Shared    []named   `group:"shmkit.resources"`
+	Databases []namedDB `group:"shmkit.databases"`
 }
 
 // named is what Share and Serve add to the node's resources.
@@ -63,6 +65,9 @@ func (k *keeper) start(in nodeNeeds) (*shmkit.Node, error) {
 		resources[n.name] = n.resource
 	}
 	in.Options.Resources = resources
+	if err := addDatabases(&in.Options, in.Databases); err != nil {
+		return nil, err
+	}
 	node, err := shmkit.Start(context.Background(), in.Options)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,6 @@ import (
 
 	"shmkit"
 	"shmkit/cfgblob"
-	"shmkit/spawn"
 )
 
 // Who a worker is: ask for these types.
@@ -84,11 +83,7 @@ func (g *graph) run(outer context.Context, w *shmkit.Worker) (err error) {
 	}
 	// Deferred, so that hooks run after a panic too, which goes on afterwards.
 	defer func() { err = g.stop(ctx, app, err) }()
-	child, err := spawn.Attach() // the one this process has
-	if err == nil {
-		err = child.Ready()
-	}
-	if err != nil {
+	if err := w.Ready(); err != nil {
 		return err
 	}
 	err, _ = g.fn.Call(args)[0].Interface().(error)

@@ -1,16 +1,14 @@
 // Package koanfsource reads configuration files, and whatever else knadh/koanf can
 // read, as sources of a configuration that lives:
 //
-//	store, err := cfgblob.NewStore(cfgblob.StoreOptions{
-//		Type: reflect.TypeFor[Config](),
+//	node, err := shmkit.Start(ctx, shmkit.Options{
+//		Config: Config{Level: "info"},
 //		Sources: []cfgblob.Source{
-//			cfgblob.Defaults(Config{Level: "info"}),
 //			cfgblob.Expand(koanfsource.File("job.yaml"), cfgblob.KeysOf[Config]()), // ${HOST:localhost}
 //			koanfsource.Dotenv(".env", "JOB_", cfgblob.KeysOf[Config]()),
 //			koanfsource.Provider("etcd", etcd.Provider(…), yaml.Parser()),
 //		},
-//	}, nil)
-//	store.Follow() // a change of a file is a new version, if it is valid
+//	}) // a change of a file is a new version in all workers, if it is valid
 //
 // [Read] turns files into one document, once, ready to be the first configuration of
 // a run:
