@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -62,8 +61,8 @@ func BenchmarkRecordToSink(b *testing.B) {
 	b.ReportMetric(float64(p99.Microseconds()), "p99-us")
 }
 
-// funcIdle does nothing until it is told to stop.
-var funcIdle = shmkit.Func("bench-idle", func(ctx context.Context, w *shmkit.Worker) error {
+// funcQuiet does nothing until it is told to stop.
+var funcQuiet = shmkit.Func("bench-quiet", func(ctx context.Context, w *shmkit.Worker) error {
 	w.Log.Info("here")
 	<-ctx.Done()
 	return nil
@@ -83,7 +82,7 @@ func BenchmarkIdle(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer node.Close()
-	if _, err := node.Start(shmkit.Spec{Func: funcIdle, Workers: workers}); err != nil {
+	if _, err := node.Start(shmkit.Spec{Func: funcQuiet, Workers: workers}); err != nil {
 		b.Fatal(err)
 	}
 	for s := node.Stats(); s.Delivered < workers || s.Pending > 0; s = node.Stats() {
@@ -92,21 +91,12 @@ func BenchmarkIdle(b *testing.B) {
 	var share float64
 	var wakes uint64
 	for b.Loop() {
-		used, woken := cpuTime(b), node.Stats().Wakes
+		used, woken := cpuTime(), node.Stats().Wakes
 		time.Sleep(while)
-		share = 100 * (cpuTime(b) - used).Seconds() / while.Seconds()
+		share = 100 * (cpuTime() - used).Seconds() / while.Seconds()
 		wakes = node.Stats().Wakes - woken
 	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(share, "cpu-%")
 	b.ReportMetric(float64(wakes), "wakes")
-}
-
-// cpuTime is what this process has used so far.
-func cpuTime(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
