@@ -84,8 +84,8 @@ type Options struct {
 	LevelKey string
 
 	// Resources are given to every worker beside its logger and configuration,
-	// found there with [Worker.Resource]. The names "log", "config", "databases" and
-	// "files" are taken.
+	// found there with [Worker.Resource]. The names "log" and "config", and those that
+	// begin with "shmkit.", are taken.
 	Resources map[string]spawn.Resource
 
 	// OnExit is called once for each worker that has ended, from a goroutine of
@@ -103,8 +103,8 @@ type Options struct {
 const (
 	resourceLog       = "log"
 	resourceConfig    = "config"
-	resourceDatabases = "databases"
-	resourceFiles     = "files"
+	resourceDatabases = "shmkit.databases"
+	resourceFiles     = "shmkit.files"
 
 	defaultLevelKey    = "level"
 	defaultStopTimeout = 20 * time.Second
