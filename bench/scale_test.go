@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -164,12 +163,6 @@ type nullSink struct{}
 func (nullSink) Write([]logring.Record) error { return nil }
 func (nullSink) Sync() error                  { return nil }
 func (nullSink) Close() error                 { return nil }
-
-func cpuTime() time.Duration {
-	var ru syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &ru)
-	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
-}
 
 // rss is the memory of this process in bytes, shared segments that it has touched
 // included.
