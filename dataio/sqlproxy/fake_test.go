@@ -134,11 +134,15 @@ func (fakeResult) RowsAffected() (int64, error) { return 7, nil }
 func (c *fakeConn) CheckNamedValue(*driver.NamedValue) error { return nil } // takes anything
 
 func (c *fakeConn) QueryContext(ctx context.Context, q string, args []driver.NamedValue) (driver.Rows, error) {
+	if strings.HasPrefix(q, "panic") {
+		return nil, errors.New("only an unprepared Exec panics") // else database/sql itself loses the connection
+	}
 	if err := c.run(ctx, q); err != nil {
 		return nil, err
 	}
 	verb, arg, _ := strings.Cut(q, " ")
 	n, _ := strconv.Atoi(arg)
+	n = min(max(n, 0), 64<<20)
 	c.f.rows.Add(1)
 	r := &fakeRows{f: c.f, ctx: ctx, n: n, verb: verb}
 	for _, a := range args {
@@ -155,6 +159,9 @@ type fakeStmt struct {
 func (s *fakeStmt) Close() error  { s.c.f.stmts.Add(-1); return nil }
 func (s *fakeStmt) NumInput() int { return strings.Count(s.q, "?") }
 func (s *fakeStmt) Exec([]driver.Value) (driver.Result, error) {
+	if strings.HasPrefix(s.q, "panic") {
+		return nil, errors.New("only an unprepared Exec panics")
+	}
 	return s.c.ExecContext(context.Background(), s.q, nil)
 }
 func (s *fakeStmt) Query(args []driver.Value) (driver.Rows, error) {

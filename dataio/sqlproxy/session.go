@@ -103,8 +103,8 @@ func (s *session) dropLeases(discard bool) {
 }
 
 // giveUp drops everything after a panic of the driver. What it has left locked may
-// never be unlocked, so nobody waits for that: a connection that cannot be closed is
-// lost, as it would be without us.
+// never be unlocked, so nobody waits for that: a connection that cannot be closed, as
+// after a panic in a driver's Query, is lost, as database/sql would lose it without us.
 func (s *session) giveUp() {
 	cursors, opening, tx, txStop, leases := s.cursors, s.opening, s.tx, s.txStop, []*lease{s.main, s.reader}
 	s.cursors, s.opening, s.tx, s.txLease, s.main, s.reader = nil, nil, nil, nil, nil, nil
