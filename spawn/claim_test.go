@@ -46,7 +46,7 @@ var _ = proctest.Helper("hold", func(args []string) {
 	io.Copy(io.Discard, os.Stdin)
 })
 
-func hold(t *testing.T, dir, run string) *exec.Cmd {
+func hold(t testing.TB, dir, run string) *exec.Cmd {
 	t.Helper()
 	cmd := proctest.Command(t, "hold", dir, run)
 	in, err := cmd.StdinPipe()
