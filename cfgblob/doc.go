@@ -16,7 +16,7 @@
 //
 //	// A worker, with what store.Donate gave to it.
 //	reader, err := cfgblob.Attach(files, words)
-//	live, err := cfgblob.Bind[Config](reader)
+//	live, err := cfgblob.Bind[Config](reader) // or reader.Dict().Int("workers")
 //	if live.Load().Level == "debug" { … } // a few nanoseconds, no allocation
 //
 // What holds:
@@ -40,10 +40,41 @@
 // digit. [Merge] and [Assign] put one together from defaults, files and a command
 // line; [Lookup] describes the paths by which single values are named.
 //
+// # Where values come from
+//
+// A store reads its sources in the order in which they are declared, and lays what
+// they hold on top of each other:
+//
+//	keys := cfgblob.KeysOf[Config]()
+//	store, err := cfgblob.NewStore(cfgblob.StoreOptions{
+//		Type: reflect.TypeFor[Config](), // strict, with the rules and secrets in its tags
+//		Sources: []cfgblob.Source{
+//			cfgblob.Defaults(Config{Level: "info"}),
+//			cfgblob.File("/etc/job.json"),
+//			cfgblob.Env("JOB_", keys),
+//			cfgblob.Flags(flag.CommandLine, keys),
+//			cfgblob.For(cfgblob.Audience{Group: "train"}, cfgblob.File("train.json")),
+//		},
+//	}, nil)
+//	store.Follow() // files that change
+//
+// What is changed while the store runs ([Store.Set] and its like) comes on top, for
+// everybody, a group or a rank; [Store.Explain] tells which layer a value is from.
+// Every version is kept for a while: [Store.History], [Store.Diff],
+// [Store.Rollback]. [Store.Canary] shows a change to some workers first. Workers ask
+// for changes by [Reader.Set], as far as StoreOptions.Grants let them.
+//
+// Values that must not be seen by people are marked in the type (a field of type
+// [Secret], or the tag secret:"true") or by StoreOptions.Secrets. Programs read
+// them; whatever is made for people shows [Redacted].
+//
 // # Memory
 //
-// A Store reserves about four times StoreOptions.MaxSize (the latch has four
-// slots) and the header page of the segment. A process that reads holds one copy
+// A Store reserves about four times StoreOptions.Size (the latch has four slots)
+// and the header page of the segment; when a document outgrows that, a segment at
+// least twice as large takes its place, up to MaxSize. Each document that some
+// workers have to themselves takes a segment of its own. History costs what was
+// changed. A process that reads holds one copy
 // of the current document, and the parsed form if paths are looked up or values
 // decoded. Snapshots and decoded values live in ordinary memory and stay valid
 // for ever.
@@ -85,6 +116,7 @@
 //	56  u16       A, bytes of the author's name, at most 64
 //	58  6 bytes   0
 //	64  64 bytes  the author's name in UTF-8, A bytes and then 0
+//	128  u32 S, and S bytes: if H is 136 or more, paths of secrets, one a line
 //	 H            the document
 //
 // The document is one JSON object (RFC 8259) in UTF-8: keys sorted by their

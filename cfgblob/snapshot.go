@@ -9,7 +9,7 @@ import (
 // bytes are private to this process and do not change when the next version
 // comes.
 type Snapshot struct {
-	Version uint64    // 1 is the first; grows by 1 with every publication
+	Version uint64    // grows with every publication of the document
 	Time    time.Time // when it was published, by the owner's wall clock
 	Author  string    // who published it, as given to the Store (at most 64 bytes)
 	Schema  uint64    // StoreOptions.Schema of the owner; 0 if it has none
