@@ -78,9 +78,20 @@ func (s *Store) SetFor(a Audience, author, path string, value any, ifVersion uin
 	if err != nil {
 		return s.VersionFor(a), err
 	}
-	return s.update(author, "set "+path, a, ifVersion, func(doc map[string]any) error {
-		return setPath(doc, path, value)
-	})
+	if err := depth(elems[:len(elems)-1]); err != nil {
+		return s.VersionFor(a), err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := s.expect(ifVersion, a.sample())
+	if err != nil {
+		return now, err
+	}
+	tree, err := setIn(s.document(a.sample()), path, elems, 0, value)
+	if err != nil {
+		return now, err
+	}
+	return s.replace(author, "set "+path, a, tree.(map[string]any))
 }
 
 // UnsetFor is [Store.Unset] in the documents of some workers only.

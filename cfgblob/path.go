@@ -187,12 +187,15 @@ func setPath(doc map[string]any, path string, value any) error {
 	if err != nil {
 		return err
 	}
-	_, err = setIn(doc, path, elems, 0, value)
+	changed, err := setIn(doc, path, elems, 0, value)
+	if err == nil {
+		doc[elems[0]] = changed.(map[string]any)[elems[0]]
+	}
 	return err
 }
 
-// setIn sets elems[n:] under node and returns what node becomes (an array may
-// move when it grows).
+// setIn returns node with elems[n:] under it set to value. It shares what it does
+// not change with node, which stays as it is.
 func setIn(node any, path string, elems []string, n int, value any) (any, error) {
 	if n == len(elems) {
 		return value, nil
@@ -204,10 +207,14 @@ func setIn(node any, path string, elems []string, n int, value any) (any, error)
 			below = map[string]any{}
 		}
 		v, err := setIn(below, path, elems, n+1, value)
-		if err == nil {
-			c[elems[n]] = v
+		if err != nil {
+			return c, err
 		}
-		return c, err
+		if c = maps.Clone(c); c == nil {
+			c = map[string]any{}
+		}
+		c[elems[n]] = v
+		return c, nil
 	case []any:
 		i, ok := index(elems[n])
 		if !ok || i > len(c) {
@@ -222,7 +229,7 @@ func setIn(node any, path string, elems []string, n int, value any) (any, error)
 		if err != nil {
 			return c, err
 		}
-		if i == len(c) {
+		if c = slices.Clone(c); i == len(c) {
 			return append(c, v), nil
 		}
 		c[i] = v

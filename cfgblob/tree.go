@@ -1,7 +1,6 @@
 package cfgblob
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -81,21 +80,6 @@ func depth(path []string) error {
 		return &ValueError{joinPath(path), fmt.Errorf("nested deeper than %d", MaxDepth)}
 	}
 	return nil
-}
-
-// canonical writes a tree in the one form in which documents are published:
-// keys sorted by their bytes, no blanks, <, > and & as they are, numbers as
-// they were spelled. Equal trees make equal bytes.
-func canonical(tree map[string]any) ([]byte, error) { return canonicalValue(tree) }
-
-func canonicalValue(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, &ValueError{Err: err}
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // copyTree returns a copy of a parsed value that shares no map or slice.
