@@ -44,16 +44,16 @@ func TestFigures(t *testing.T) {
 		bench, unit    string
 		median, spread float64
 	}{
-		{"RingThroughput", "shmkit-M/s", 80, 12},
-		{"RingSizes/64", "M/s", 80, 0},
-		{"Load/a-b", "ns/op", 3, 200. / 3},
+		{"bench.RingThroughput", "shmkit-M/s", 80, 12},
+		{"bench.RingSizes/64", "M/s", 80, 0},
+		{"bench.Load/a-b", "ns/op", 3, 200. / 3},
 	} {
 		f := all.find(c.bench, c.unit)
 		if f == nil || f.Median != c.median || f.Spread < c.spread-1e-9 || f.Spread > c.spread+1e-9 {
 			t.Errorf("%s %s: %+v, want %v ± %v", c.bench, c.unit, f, c.median, c.spread)
 		}
 	}
-	if f := all.find("RingThroughput", "ns/op"); f != nil {
+	if f := all.find("bench.RingThroughput", "ns/op"); f != nil {
 		t.Errorf("the empty ns/op of a comparison was kept: %+v", f)
 	}
 }
@@ -66,9 +66,9 @@ func TestBars(t *testing.T) {
 	}
 	b, _ := os.ReadFile(path)
 	for _, want := range []string{
-		"| ≥ 4 | 4.4 | 12 % | holds | `RingThroughput` shmkit/channel |",
-		"| ≤ 0.5 | 0.9 | 0 % | **falls short** | `RingParked` p99-ratio |",
-		"| ≥ 3 |  |  | not measured here | `LargeRecords/65536` shmipc/shmkit |",
+		"| ≥ 4 | 4.4 | 12 % | holds | `bench.RingThroughput` shmkit/channel |",
+		"| ≤ 0.5 | 0.9 | 0 % | **falls short** | `bench.RingParked` p99-ratio |",
+		"| ≥ 3 |  |  | not measured here | `bench.LargeRecords/65536` shmipc/shmkit |",
 	} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("no line %q in\n%s", want, b)

@@ -75,7 +75,10 @@ func (r *results) read(in io.Reader) error {
 		if !ok {
 			continue // what is no result is other output of the test
 		}
-		name, _, _ := strings.Cut(string(res.Name), "-"+procs(res))
+		name := strings.TrimSuffix(string(res.Name), "-"+procs(res))
+		if pkg := strings.TrimPrefix(res.GetConfig("pkg"), "shmkit/"); pkg != "" {
+			name = pkg + "." + name
+		}
 		for _, v := range res.Values {
 			unit, value := v.Unit, v.Value
 			if v.OrigUnit != "" {
