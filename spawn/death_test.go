@@ -147,20 +147,27 @@ func TestThreadsEndWorkersLive(t *testing.T) {
 	}
 
 	s := newServer(t, Options{})
-	for range 50 {
-		onDyingThread(func() { start(t, s, Spec{Cmd: []string{"sleep", "600"}, Workers: 2}) })
+	rounds := 1
+	if stress() {
+		rounds = 100 // 10⁴ children
 	}
-	for range 200 {
-		onDyingThread(func() {})
-	}
-	ws2 := s.Workers()
-	if len(ws2) != 100 {
-		t.Errorf("%d workers live, want 100", len(ws2))
-	}
-	for _, w := range ws2 {
-		if w.State != Running || !alive(w.Pid) {
-			t.Errorf("worker %+v", w)
+	for range rounds {
+		for range 50 {
+			onDyingThread(func() { start(t, s, Spec{Cmd: []string{"sleep", "600"}, Workers: 2, StopTimeout: -1}) })
 		}
+		for range 200 {
+			onDyingThread(func() {})
+		}
+		ws2 := s.Workers()
+		if len(ws2) != 100 {
+			t.Errorf("%d workers live, want 100", len(ws2))
+		}
+		for _, w := range ws2 {
+			if w.State != Running || !alive(w.Pid) {
+				t.Errorf("worker %+v", w)
+			}
+		}
+		must(t, s.Stop(context.Background()))
 	}
 }
 
@@ -206,7 +213,7 @@ var _ = proctest.Helper("masked", func(args []string) {
 	fmt.Println(unix.SignalName(g.Exits()[0].Signal))
 })
 
-// crowd starts 200 foreign and 20 function workers and tells what they cost.
+// crowd starts 200 foreign and 56 function workers and tells what they cost.
 var _ = proctest.Helper("crowd", func(args []string) {
 	s, err := NewServer(Options{Run: "crowd", Dir: args[0]})
 	if err != nil {
@@ -215,7 +222,7 @@ var _ = proctest.Helper("crowd", func(args []string) {
 	}
 	e, _ := os.ReadDir("/proc/self/fd")
 	before := len(e)
-	for _, spec := range []Spec{{Cmd: []string{"sleep", "600"}, Workers: 200}, {Func: sleeper, Workers: 20}} {
+	for _, spec := range []Spec{{Cmd: []string{"sleep", "600"}, Workers: 200}, {Func: sleeper, Workers: 56, Heartbeat: Heartbeat{Timeout: time.Hour}}} {
 		if _, err := s.Start(context.Background(), spec); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
@@ -232,10 +239,10 @@ var _ = proctest.Helper("crowd", func(args []string) {
 	fmt.Println(len(tasks), len(e)-before)
 })
 
-// 220 workers cost the server no threads and at most four descriptors each, and
+// 256 workers cost the server no threads and at most four descriptors each, and
 // nothing is left of that after Close.
 func TestCrowd(t *testing.T) {
-	const workers, maxThreads = 220, 16
+	const workers, maxThreads = 256, 12
 	out, err := proctest.Command(t, "crowd", t.TempDir()).Output()
 	must(t, err)
 	t.Logf("threads and descriptors with %d workers, and after Close: %q", workers, out)

@@ -46,6 +46,14 @@ func checkLimits(group string, n int, function bool) error {
 	if n < countTasksFrom {
 		return nil
 	}
+	each, what := commandMemory, "command"
+	if function {
+		each, what = functionMemory, "function worker"
+	}
+	if free, where := freeMemory(); n*each > free {
+		return &LimitError{group, fmt.Sprintf("MiB of memory, at %d a %s at the least (%s)", each, what, where), n * each, free,
+			"start fewer workers, or give this machine or cgroup more"}
+	}
 	need := n + spareTasks
 	if function {
 		need = n*tasksPerGoWorker + spareTasks
@@ -76,6 +84,36 @@ func fileLimit() (limit, used int) {
 	return limit, len(entries)
 }
 
+// The least memory that a worker takes, in MiB: what a small C program and an empty Go
+// program have resident and do not share.
+const (
+	commandMemory  = 1
+	functionMemory = 4
+)
+
+// freeMemory returns the MiB that can be had, and where the bound is. A variable for
+// tests.
+var freeMemory = func() (mib int, where string) {
+	mib, where = math.MaxInt32, "no limit is known"
+	b, _ := os.ReadFile("/proc/meminfo")
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "MemAvailable:" {
+			kib, _ := strconv.Atoi(f[1])
+			mib, where = kib>>10, "MemAvailable in /proc/meminfo"
+		}
+	}
+	for _, dir := range controlGroups("memory") {
+		for _, names := range [][2]string{{"memory.max", "memory.current"}, {"memory.limit_in_bytes", "memory.usage_in_bytes"}} {
+			limit, ok := readInt(filepath.Join(dir, names[0])) // "max" is no number
+			used, ok2 := readInt(filepath.Join(dir, names[1]))
+			if free := (limit - used) >> 20; ok && ok2 && free < mib {
+				mib, where = free, filepath.Join(dir, names[0])
+			}
+		}
+	}
+	return mib, where
+}
+
 type taskLimit struct {
 	what      string
 	available int
@@ -95,7 +133,7 @@ func taskLimits() []taskLimit {
 		used := userTasks(os.Getuid())
 		out = append(out, taskLimit{fmt.Sprintf("processes and threads of this user (RLIMIT_NPROC is %d, %d in use)", rl.Cur, used), int(rl.Cur) - used})
 	}
-	for _, dir := range pidsCgroups() {
+	for _, dir := range controlGroups("pids") {
 		v, ok := readInt(dir + "/pids.max") // "max" is no number
 		used, ok2 := readInt(dir + "/pids.current")
 		if ok && ok2 {
@@ -139,9 +177,9 @@ func userTasks(uid int) int {
 	return n
 }
 
-// pidsCgroups returns the directories of this process's cgroup with a pids
-// controller, from its own up to the root.
-func pidsCgroups() []string {
+// controlGroups returns the directories of this process's cgroup with a controller,
+// from its own up to the root.
+func controlGroups(controller string) []string {
 	b, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return nil
@@ -157,8 +195,8 @@ func pidsCgroups() []string {
 		switch {
 		case f[0] == "0" && f[1] == "":
 			mount = "/sys/fs/cgroup"
-		case strings.Contains(","+f[1]+",", ",pids,"):
-			mount = "/sys/fs/cgroup/pids"
+		case strings.Contains(","+f[1]+",", ","+controller+","):
+			mount = "/sys/fs/cgroup/" + controller
 		default:
 			continue
 		}

@@ -416,3 +416,42 @@ func TestStartInterrupted(t *testing.T) {
 		t.Errorf("start after Close: %v", err)
 	}
 }
+
+// A program that is just being written is one to wait for, and says so; those that run
+// are unharmed.
+func TestTextBusy(t *testing.T) {
+	s := newServer(t, Options{})
+	g := start(t, s, Spec{Cmd: []string{"sleep", "600"}, Workers: 1})
+	file := filepath.Join(t.TempDir(), "program")
+	b, err := os.ReadFile("/proc/self/exe")
+	must(t, err)
+	must(t, os.WriteFile(file, b, 0o755))
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	must(t, err)
+	defer f.Close()
+	_, err = s.Start(context.Background(), Spec{Cmd: []string{file}, Workers: 2})
+	if !errors.Is(err, syscall.ETXTBSY) || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "is being written by another process: wait") {
+		t.Errorf("got %v", err)
+	}
+	if len(pids(g)) != 1 {
+		t.Errorf("%+v", g.Infos())
+	}
+}
+
+// More workers than there is memory for are refused before any is started.
+func TestMemoryIsSaidBefore(t *testing.T) {
+	if n, where := freeMemory(); n < 16 || where == "" {
+		t.Errorf("%d MiB are free here by %s: hardly right", n, where)
+	}
+	set(t, &freeMemory, func() (int, string) { return 100, "test" })
+	s := newServer(t, Options{})
+	_, err := s.Start(context.Background(), Spec{Func: sleeper, Workers: countTasksFrom})
+	var le *LimitError
+	if !errors.As(err, &le) || le.Need != countTasksFrom*functionMemory || le.Available != 100 || !strings.Contains(err.Error(), "MiB of memory, at 4 a function worker") || !strings.Contains(err.Error(), "fewer workers") {
+		t.Errorf("got %v", err)
+	}
+	if len(s.Workers()) != 0 {
+		t.Errorf("%+v", s.Workers())
+	}
+	must(t, start(t, s, Spec{Cmd: []string{"true"}, Workers: countTasksFrom}).Wait())
+}
