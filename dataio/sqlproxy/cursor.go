@@ -88,7 +88,7 @@ func (c *cursor) page(b []byte) (_ []byte, end, closed bool) {
 		err = closeErr
 	}
 	if err != nil {
-		return appendError(append(b, 1), explain(c.ctx, err), false), true, true
+		return appendError(append(b, 1), c.db.explain(c.ctx, err), false), true, true
 	}
 	return append(b, 0), true, true
 }

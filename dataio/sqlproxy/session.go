@@ -340,7 +340,7 @@ func (s *session) exec(query string, args []any, isPrepared bool) {
 		res, err = l.conn.ExecContext(ctx, query, args...)
 	}
 	if err != nil {
-		s.done(l, explain(ctx, err))
+		s.done(l, s.db.explain(ctx, err))
 		return
 	}
 	l.noteTx(query)
@@ -365,9 +365,9 @@ func figure(get func() (int64, error)) (n int64, err error) {
 }
 
 // explain adds the reason for which a statement was ended by a limit.
-func explain(ctx context.Context, err error) error {
+func (d *database) explain(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil && errors.Is(cause, ErrLimit) {
-		return errors.Join(cause, err)
+		return &Error{d.name, "use", fmt.Errorf("%w: %w", cause, err), "shorten it, or raise Policy.MaxTime"}
 	}
 	return err
 }
@@ -395,7 +395,7 @@ func (s *session) query(query string, args []any, isPrepared bool) {
 	}
 	l.now.Store(nil)
 	if err != nil {
-		s.done(l, explain(ctx, err))
+		s.done(l, s.db.explain(ctx, err))
 		done()
 		return
 	}

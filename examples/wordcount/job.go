@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,7 +35,7 @@ func count(ctx context.Context, p params, prog *progress) (*summary, error) {
 		j.errs = append(j.errs, err)
 	}
 	s := j.summary()
-	return s, errors.Join(j.failure(), out.save(files, j.rows, s))
+	return s, errors.Join(j.failure(), out.saveSummary(s))
 }
 
 // job is the state of one run in the node process.
@@ -63,7 +64,9 @@ func (j *job) run(ctx context.Context, workers int, out *outputFiles) error {
 		Config:    startConfig,
 		Sinks:     out.sinks(),
 		Resources: map[string]spawn.Resource{"files": list, "results": res},
-		OnExit:    j.ended,
+		Databases: map[string]*sql.DB{"main": out.db}, // one writer, shared with the log
+
+		OnExit: j.ended,
 	})
 	if err != nil {
 		return err

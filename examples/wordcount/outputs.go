@@ -67,33 +67,6 @@ func (o *outputFiles) sinks() []logring.Sink {
 	return s
 }
 
-// save writes the rows and the summary.
-func (o *outputFiles) save(files []string, rows []result, s *summary) error {
-	return errors.Join(o.saveRows(files, rows), o.saveSummary(s))
-}
-
-func (o *outputFiles) saveRows(files []string, rows []result) error {
-	tx, err := o.db.Begin()
-	if err != nil {
-		return fmt.Errorf("%s: %w", o.path("run.db"), err)
-	}
-	defer tx.Rollback() // does nothing after Commit
-	insert, err := tx.Prepare(`INSERT INTO files(path, lines, words, bytes, rank) VALUES(?, ?, ?, ?, ?)`)
-	if err != nil {
-		return fmt.Errorf("%s: %w", o.path("run.db"), err)
-	}
-	defer insert.Close()
-	for _, r := range rows {
-		if _, err := insert.Exec(files[r.File], int64(r.Lines), int64(r.Words), int64(r.Bytes), r.Rank); err != nil {
-			return fmt.Errorf("%s: row of %s: %w", o.path("run.db"), files[r.File], err)
-		}
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("%s: %w", o.path("run.db"), err)
-	}
-	return nil
-}
-
 func (o *outputFiles) saveSummary(s *summary) error {
 	b, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {

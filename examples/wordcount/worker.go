@@ -34,6 +34,7 @@ func countShare(ctx context.Context, w *shmkit.Worker) error {
 	}
 	defer closeOut()
 
+	table := rows{db: w.DB("main")}
 	var buf, enc []byte
 	done := 0
 	for i := w.Rank; i < len(files); i += w.Size {
@@ -44,6 +45,9 @@ func countShare(ctx context.Context, w *shmkit.Worker) error {
 		buf, err = readFile(files[i], buf)
 		if err == nil {
 			c = countBytes(buf)
+			if err := table.add(ctx, files[i], c, w.Rank); err != nil {
+				return err
+			}
 			w.Log.LogAttrs(ctx, slog.LevelDebug, "counted", slog.String("path", files[i]),
 				slog.Uint64("lines", c.Lines), slog.Uint64("words", c.Words), slog.Uint64("bytes", c.Bytes))
 		} else {
@@ -57,7 +61,7 @@ func countShare(ctx context.Context, w *shmkit.Worker) error {
 			w.Log.LogAttrs(ctx, slog.LevelInfo, "progress", slog.Int("files", done))
 		}
 	}
-	return nil
+	return table.flush(ctx)
 }
 
 func inputs(w *shmkit.Worker) ([]string, error) {
