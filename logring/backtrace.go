@@ -2,6 +2,7 @@ package logring
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"math"
 	"math/bits"
@@ -35,6 +36,16 @@ func levelOr(l slog.Leveler, or slog.Level) slog.Level {
 		return or
 	}
 	return slog.Level(wireLevel(l.Level()))
+}
+
+func (b *Backtrace) check() error {
+	switch {
+	case b.Size > 1<<30:
+		return fmt.Errorf("logring: Backtrace.Size %d: choose at most 1 GiB (%d), it is reserved for each worker", b.Size, 1<<30)
+	case b.floor() >= b.trigger():
+		return fmt.Errorf("logring: Backtrace.Level %v is not below Backtrace.Trigger %v: nothing would be kept", b.floor(), b.trigger())
+	}
+	return nil
 }
 
 // capacity is that of the ring.

@@ -124,6 +124,27 @@ func TestBacktraceIsBounded(t *testing.T) {
 	checkAccount(t, c.Stats())
 }
 
+func TestBacktraceOptions(t *testing.T) {
+	for want, b := range map[string]Backtrace{
+		"Backtrace.Size 2147483648: choose at most 1 GiB": {Size: 2 << 30},
+		"Backtrace.Level ERROR is not below":              {Level: slog.LevelError},
+		"Backtrace.Trigger DEBUG: nothing would be kept":  {Trigger: slog.LevelDebug},
+	} {
+		if _, err := NewCollector(CollectorOptions{Backtrace: &b}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: error %v, want %q", b, err, want)
+		}
+	}
+	for _, size := range []int{-1, 0, 1, 100_000, 1 << 20} {
+		b := Backtrace{Size: size}
+		if n := b.capacity(64 << 10); n < 128<<10 || n < size || n > max(4*size, 256<<10) {
+			t.Errorf("Size %d: a ring of %d bytes", size, n)
+		}
+	}
+	if _, err := parseTerms(append(terms{}.words(), "backtrace=soon")); err == nil || !strings.Contains(err.Error(), "backtrace=soon") {
+		t.Errorf("a worker's word: %v", err)
+	}
+}
+
 // With a backtrace the level still says what goes to the sinks.
 func TestBacktraceLevels(t *testing.T) {
 	c := newCollector(t, CollectorOptions{Backtrace: &Backtrace{}})

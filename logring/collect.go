@@ -116,6 +116,9 @@ func (k *collection) pass(limit int) (again bool) {
 	k.next++
 	for i := range k.inlets {
 		r := k.inlets[(first+i)%len(k.inlets)]
+		if r.err != nil && r.rung.Load() {
+			r.refuseFlush()
+		}
 		if r.err != nil || !r.begun.Load() || r.asleep && !r.rung.Load() && limit != whole {
 			continue
 		}

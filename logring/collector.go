@@ -208,6 +208,11 @@ func (o *CollectorOptions) check() error {
 			return err
 		}
 	}
+	if o.Backtrace != nil {
+		if err := o.Backtrace.check(); err != nil {
+			return err
+		}
+	}
 	if _, err := o.plan(); err != nil {
 		return fmt.Errorf("logring: RingSize: %w", err)
 	}

@@ -124,7 +124,7 @@ func (w *Writer) FlushTo(ctx context.Context, level FlushLevel) error {
 		if a>>1 == number {
 			runtime.KeepAlive(w)
 			if a&1 != 0 {
-				return fmt.Errorf("logring: flush: %v: a sink has failed: see the node's own records for its name", level)
+				return fmt.Errorf("logring: flush: %v: the node could not: a sink has failed, or this worker's log is damaged: see the node's own records", level)
 			}
 			return nil
 		}
@@ -146,6 +146,18 @@ func (r *inlet) heed() {
 	if ask := load64(&r.worker.ask); ask != r.heeded && !r.serving {
 		r.heeded, r.serving = ask, true
 		go r.serve(ask)
+	}
+}
+
+// refuseFlush answers a worker that broke the format: what is behind that place comes
+// nowhere.
+func (r *inlet) refuseFlush() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rung.Store(false)
+	if ask := load64(&r.worker.ask); ask != r.heeded && !r.serving {
+		r.heeded = ask
+		store64(&r.page.answer, ask>>2<<1|1)
 	}
 }
 

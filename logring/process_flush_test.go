@@ -125,7 +125,7 @@ func TestWorkerFlushErrors(t *testing.T) {
 		slog.New(w.Handler(nil)).Info("y")
 		err = w.FlushTo(t.Context(), Written)
 	}
-	if err == nil || !strings.Contains(err.Error(), "a sink has failed: see the node's own records") {
+	if err == nil || !strings.Contains(err.Error(), "a sink has failed, or this worker's log is damaged: see the node's own records") {
 		t.Errorf("a sink that fails: %v", err)
 	}
 	failing.works.Store(true)
@@ -137,6 +137,22 @@ func TestWorkerFlushErrors(t *testing.T) {
 	w.Close()
 	if err := w.FlushTo(t.Context(), Synced); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+// A worker that broke the format is told that its flush cannot be, at once.
+func TestFlushOfTheDamaged(t *testing.T) {
+	c := newCollector(t, CollectorOptions{})
+	w, r := onHeap(t, c, "g", 0)
+	w.put(99<<1, make([]byte, headerSize), 0)
+	flushAll(t, c)
+	if r.err == nil {
+		t.Fatal("the ring is not quarantined")
+	}
+	for range 3 {
+		if err := w.FlushTo(t.Context(), Written); err == nil || !strings.Contains(err.Error(), "this worker's log is damaged") {
+			t.Errorf("flush: %v", err)
+		}
 	}
 }
 

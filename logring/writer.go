@@ -129,7 +129,10 @@ func newWriter(view []byte, t terms, bell func() error) (*Writer, error) {
 	}
 	page := nodePageOf(view)
 	w := &Writer{terms: t, ticks: t.ticks && ticksTrusted(), node: page, own: workerPageOf(view), asking: make(chan struct{}, 1)}
-	w.asked = load64(&w.own.ask) >> 2 // a predecessor's
+	w.asked = load64(&w.own.ask) >> 2 // a predecessor's, as what was told
+	for i := range w.toldOf {
+		w.toldOf[i] = load64(&w.own.told[i])
+	}
 	w.dict = dictionary{words: &w.own.words, mem: layout.dict(view), has: map[*event]bool{}}
 	if load64(w.dict.words) != 0 {
 		// A predecessor's events are there, under numbers that may be ours. We do
