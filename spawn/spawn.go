@@ -276,7 +276,8 @@ type Reload struct {
 	Binary string
 
 	// Cmd is the new command of a group of commands. Default: the same one, looked
-	// up again.
+	// up again. The way back is to the old command: where its file was overwritten in
+	// place, there is none. Give releases paths of their own.
 	Cmd []string
 
 	// Settle is how long a worker of a group without Spec.ReadyTimeout has to live
