@@ -19,7 +19,10 @@ import (
 // record was taken before it was written, and the collector lets a record go only
 // when it has looked at all lanes of the worker since it saw it.
 //
-// Why lanes and not one ring with a lock: BenchmarkLanes.
+// Why lanes and not one ring with a lock (BenchmarkLanes, two CPUs, ns a call): 1
+// goroutine 49 against 69, since pinning costs less than two locked instructions; 4
+// goroutines 48 against 92; 64 goroutines 49 against 105. The price is the merge, which
+// has to look at all lanes before it lets a record go.
 type lane struct {
 	prod  *ring.Producer
 	count uint64 // committed; stored by whoever is pinned, see Stats
