@@ -175,3 +175,64 @@ func ExampleFixed() {
 	run(cfgblob.Fixed(Config{Level: "test"}))
 	// Output: test
 }
+
+func ExampleStore_Explain() {
+	store, err := cfgblob.NewStore(cfgblob.StoreOptions{
+		Sources: []cfgblob.Source{
+			cfgblob.Values("site.json", map[string]any{"level": "warn", "token": "s3cr3t"}),
+			cfgblob.For(cfgblob.Audience{Group: "train"}, cfgblob.Values("train.json", map[string]any{"level": "debug"})),
+		},
+		Secrets: []string{"**.token"},
+	}, []byte(`{"level":"info"}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer store.Close()
+	store.Set("cli", "level", "error", 0)
+	for _, path := range []string{"level", "token"} {
+		origins, err := store.Explain(cfgblob.Audience{}, path)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for _, o := range origins {
+			fmt.Println(path, "-", o)
+		}
+	}
+	changes, err := store.Diff(1, 2)
+	fmt.Println(changes, err)
+	// Output:
+	// level - runtime, version 2 by "cli": "error"
+	// level - site.json: "warn"
+	// level - defaults: "info"
+	// token - site.json: "[redacted]"
+	// [level: "warn" → "error"] <nil>
+}
+
+func ExampleDict() {
+	store, err := cfgblob.NewStore(cfgblob.StoreOptions{}, []byte(`{"log":{"level":"info","flush":"1m30s"},"hosts":["a","b"]}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer store.Close()
+	dict := store.Dict()
+	flush, err := dict.Duration("log.flush")
+	fmt.Println(flush, err)
+	hosts, err := dict.Strings("hosts")
+	fmt.Println(hosts, err)
+	_, err = dict.Int("log.level")
+	fmt.Println(err)
+	for path, value := range dict.All() {
+		fmt.Println(path, "=", value)
+	}
+	// Output:
+	// 1m30s <nil>
+	// [a b] <nil>
+	// cfgblob: key "log.level": expects an integer, has a string
+	// hosts.0 = a
+	// hosts.1 = b
+	// log.flush = 1m30s
+	// log.level = info
+}

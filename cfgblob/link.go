@@ -82,7 +82,8 @@ func (r *Reader) Err() error {
 }
 
 // Set asks the owner to put value at path, for everybody, and returns the version
-// that has it: what this Reader shows from then on is that version or a later one.
+// that has it. From then on this Reader shows it, unless the worker has a document
+// of its own that says otherwise.
 // With ifVersion other than 0 the owner refuses unless that is still the version
 // of this worker's document ([ErrConflict]). The owner decides who may change what
 // ([ErrDenied]).
