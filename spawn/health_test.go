@@ -19,7 +19,11 @@ import (
 // beating workers beat until the file STILL/RANK exists.
 var beating = workerFunc("beating", func(c *Child) {
 	still := filepath.Join(os.Getenv("STILL"), fmt.Sprint(c.Rank))
-	for ctx := c.Context(); ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
+	every, err := time.ParseDuration(os.Getenv("BEAT"))
+	if err != nil {
+		every = 5 * time.Millisecond
+	}
+	for ctx := c.Context(); ctx.Err() == nil; time.Sleep(every) {
 		if _, err := os.Stat(still); err != nil {
 			c.Beat()
 		}
@@ -91,7 +95,7 @@ func TestStallIsKilled(t *testing.T) {
 // A job that was stopped as a whole, longer than the timeout, has not stalled; nor has
 // a single worker that somebody has stopped.
 //
-// (Without "late" in feel, the first of these fails.)
+// (Without isFrozen the single worker has stalled.)
 func TestStoppedIsNotStalled(t *testing.T) {
 	cmd := proctest.Command(t, "stoppable", t.TempDir())
 	out, err := cmd.StdoutPipe()
@@ -102,18 +106,18 @@ func TestStoppedIsNotStalled(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := append([]int{cmd.Process.Pid}, pids[:]...)
-	for range 3 {
+	for range 2 {
 		for _, pid := range all {
 			must(t, syscall.Kill(pid, syscall.SIGSTOP))
 		}
-		time.Sleep(700 * time.Millisecond) // more than twice the timeout
+		time.Sleep(1300 * time.Millisecond) // more than the timeout
 		for _, pid := range all {
 			must(t, syscall.Kill(pid, syscall.SIGCONT))
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 	must(t, syscall.Kill(pids[1], syscall.SIGSTOP))
-	time.Sleep(700 * time.Millisecond)
+	time.Sleep(1300 * time.Millisecond)
 	must(t, syscall.Kill(pids[1], syscall.SIGCONT))
 	must(t, cmd.Process.Signal(syscall.SIGTERM))
 	var n, ended int
@@ -123,6 +127,30 @@ func TestStoppedIsNotStalled(t *testing.T) {
 	cmd.Wait()
 }
 
+// Time in which the server was held up itself is nobody's silence. (Without "late" in
+// feel the second look reports.)
+func TestLateLook(t *testing.T) {
+	var st stalls
+	g := &Group{s: &Server{opt: Options{Stall: st.add}}, spec: Spec{Heartbeat: Heartbeat{Timeout: time.Second}}}
+	w := &worker{g: g, pid: os.Getpid(), isReady: true}
+	for i, look := range []struct {
+		passed time.Duration
+		late   bool
+		stalls int
+	}{
+		{900 * time.Millisecond, false, 0},
+		{time.Hour, true, 0},
+		{900 * time.Millisecond, false, 0},
+		{200 * time.Millisecond, false, 1},
+		{time.Hour, false, 1}, // it was reported
+	} {
+		g.feel(w, look.passed, look.late)
+		if st.len() != look.stalls {
+			t.Fatalf("look %d: %d stalls, want %d: %+v", i, st.len(), look.stalls, st.all)
+		}
+	}
+}
+
 var _ = proctest.Helper("stoppable", func(args []string) {
 	var st stalls
 	s, err := NewServer(Options{Run: "stoppable", Dir: args[0], Stall: st.add})
@@ -130,7 +158,7 @@ var _ = proctest.Helper("stoppable", func(args []string) {
 		fmt.Println(err)
 		return
 	}
-	g, err := s.Start(context.Background(), Spec{Func: beating, Workers: 3, Env: []string{"STILL=" + args[0]}, Heartbeat: Heartbeat{Timeout: 300 * time.Millisecond, Action: StallKill}})
+	g, err := s.Start(context.Background(), Spec{Func: beating, Workers: 3, Env: []string{"STILL=" + args[0], "BEAT=300ms"}, Heartbeat: Heartbeat{Timeout: time.Second, Action: StallKill}})
 	if err != nil {
 		fmt.Println(err)
 		return

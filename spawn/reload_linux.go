@@ -59,6 +59,7 @@ func (g *Group) Reload(ctx context.Context, r Reload) error {
 		g.spec.Cmd = r.Cmd
 	}
 	g.mu.Unlock()
+	g.post(func() {}) // spares of the old program go
 	return nil
 }
 
