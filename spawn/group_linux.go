@@ -163,7 +163,8 @@ func (g *Group) Wait() error {
 		err = &ExitError{g.name, g.target(), failed}
 	}
 	if g.gaveUp != nil {
-		g.gaveUp.Err, err = err, g.gaveUp
+		why := *g.gaveUp // Wait may be called by many
+		why.Err, err = err, &why
 	}
 	if more := g.failures(); more != nil {
 		err = errors.Join(err, more)
