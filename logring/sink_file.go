@@ -38,9 +38,6 @@ func OpenFile(path string, o FileOptions) (Sink, error) {
 	if o.Format == "" {
 		o.Format = JSONFormat
 	}
-	if o.Perm == 0 {
-		o.Perm = 0o644
-	}
 	t, err := openFile(path, o)
 	if err != nil {
 		return nil, fmt.Errorf("logring: open log file: %w", withHint(err))
@@ -89,6 +86,9 @@ type fileTarget struct {
 }
 
 func openFile(path string, o FileOptions) (*fileTarget, error) {
+	if o.Perm == 0 {
+		o.Perm = 0o644
+	}
 	t := &fileTarget{path: path, o: o}
 	return t, t.open()
 }

@@ -103,24 +103,6 @@ func (r *rsyslog) start(path string) {
 	}
 }
 
-func freePort(t *testing.T, network string) int {
-	t.Helper()
-	if network == "udp" {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		return c.LocalAddr().(*net.UDPAddr).Port
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // understood waits for n lines about app. It is bounded by the test's deadline.
 func (r *rsyslog) understood(app string, n int) (lines [][]string) {
 	r.t.Helper()
