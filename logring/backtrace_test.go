@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func TestBacktrace(t *testing.T) {
 	k := &keeper{}
 	c := newCollector(t, CollectorOptions{Backtrace: &Backtrace{}, Sinks: []Sink{k}})
 	w, r := onHeap(t, c, "g", 0)
-	c.SetLevels(map[string]slog.Level{"loud": slog.LevelDebug, "quiet": slog.LevelError, "off": 1 << 31})
+	c.SetLevels(map[string]slog.Level{"loud": slog.LevelDebug, "quiet": slog.LevelError, "off": math.MaxInt32})
 	l := slog.New(w.Handler(&HandlerOptions{AddSource: true})).With("x", "y")
 	loud, quiet, off := l.With(LoggerKey, "loud"), l.With(LoggerKey, "quiet"), l.With(LoggerKey, "off")
 	l.Debug("a", "i", 1)

@@ -216,3 +216,25 @@ func TestRefusalAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// A call that passes a sample, one that is held back by it, and one without.
+func BenchmarkThrottle(b *testing.B) {
+	c := newCollector(b, CollectorOptions{Sinks: []Sink{discardSink{}}})
+	w, _ := onHeap(b, c, "g", 0)
+	for _, x := range []struct {
+		name string
+		o    HandlerOptions
+	}{
+		{"without", HandlerOptions{}},
+		{"passes", HandlerOptions{Sample: Sample{Every: 1}, Limit: Limit{Rate: 1e12}}},
+		{"sampled", HandlerOptions{Sample: Sample{First: 1, Interval: time.Hour}}},
+	} {
+		b.Run(x.name, func(b *testing.B) {
+			l := slog.New(w.Handler(&x.o))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				l.LogAttrs(context.Background(), slog.LevelInfo, "indexed", slog.Int("lines", i), slog.Float64("share", float64(i)*0.25))
+			}
+		})
+	}
+}
