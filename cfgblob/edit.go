@@ -96,8 +96,12 @@ func (s *Store) SetFor(a Audience, author, path string, value any, ifVersion uin
 
 // UnsetFor is [Store.Unset] in the documents of some workers only.
 func (s *Store) UnsetFor(a Audience, author, path string, ifVersion uint64) (version uint64, err error) {
+	elems, err := splitPath(path)
+	if err != nil {
+		return s.VersionFor(a), err
+	}
 	return s.update(author, "unset "+path, a, ifVersion, func(doc map[string]any) error {
-		return unsetPath(doc, path)
+		return s.secrets.cleanKey(unsetPath(doc, path), elems)
 	})
 }
 

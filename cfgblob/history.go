@@ -155,7 +155,7 @@ func (s *Store) Rollback(author string, version, ifVersion uint64) (now uint64, 
 		return now, err
 	}
 	next := s.stack
-	next.runtime = old.stack.runtime
+	next.runtime, next.general = old.stack.runtime, nil
 	doc, then := next.document(member{}), old.stack.document(member{})
 	if !sameTree(doc, then) {
 		next = next.changed(Audience{}, doc, then)

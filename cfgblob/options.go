@@ -55,7 +55,7 @@ type StoreOptions struct {
 
 	// Reloaded, if set, is told how each change of a followed source came out: the
 	// current version, and why the change was not taken. It is called from
-	// goroutines of the store.
+	// goroutines of the store, and must not close it.
 	Reloaded func(version uint64, err error)
 
 	// Grants say which keys workers may change through their [Reader]; none by

@@ -251,9 +251,8 @@ func (e *withheldError) Is(target error) bool { return errors.Is(e.err, target) 
 // cleanKey is the error of a path that names nothing. Below a secret it does not
 // say what there is.
 func (s secrets) cleanKey(err error, elems []string) error {
-	var k *KeyError
-	if errors.As(err, &k) && s.coverBelow(elems) {
-		return &KeyError{Path: k.Path, Kind: "secret"}
+	if k, ok := errors.AsType[*KeyError](err); ok && s.coverBelow(elems) {
+		return &KeyError{Path: k.Path, Where: joinPath(elems[:len(elems)-1]), Kind: "secret"}
 	}
 	return err
 }

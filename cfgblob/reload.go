@@ -73,7 +73,7 @@ func (s *Store) adopt(action string, change func([]Layer) []Layer) (uint64, erro
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := s.stack
-	next.sources = change(next.sources)
+	next.sources, next.general = change(next.sources), nil
 	same := slices.EqualFunc(next.sources, s.stack.sources, func(a, b Layer) bool {
 		return a.For.String() == b.For.String() && sameTree(a.Tree, b.Tree)
 	})

@@ -14,6 +14,8 @@ type stack struct {
 	sources []Layer
 	runtime []runtimeLayer // everybody's first, then by weight of their audience
 	canary  *canaryLayer   // on top, while it lasts
+
+	general map[string]any // what document makes of it for nobody in particular, if known
 }
 
 // A runtimeLayer holds the changes made for one audience.
@@ -32,8 +34,12 @@ type canaryLayer struct {
 
 // document is what m reads.
 func (st stack) document(m member) map[string]any {
-	doc := map[string]any{}
-	for _, l := range st.layersOf(m) {
+	if m == (member{}) && st.general != nil {
+		return st.general
+	}
+	layers := st.layersOf(m)
+	doc := layers[0].Tree // what NewStore was given: it removes nothing
+	for _, l := range layers[1:] {
 		doc = apply(doc, l.Tree)
 	}
 	return doc
@@ -118,6 +124,9 @@ func (st stack) changesFor(a Audience) patch {
 func (st stack) withChanges(a Audience, changes patch) stack {
 	a = a.normal()
 	name := a.String()
+	if a.everybody() {
+		st.general = nil
+	}
 	st.runtime = slices.DeleteFunc(slices.Clone(st.runtime), func(r runtimeLayer) bool { return r.audience.String() == name })
 	if len(changes) == 0 {
 		return st
@@ -136,6 +145,9 @@ func (st stack) changed(a Audience, old, now map[string]any) stack {
 	m := a.sample()
 	next := st.withChanges(a, compose(st.changesFor(a), diff(old, now)))
 	if sameTree(next.document(m), now) {
+		if a.everybody() {
+			next.general = now
+		}
 		return next
 	}
 	// A key was removed and is now an object, or a later layer hides the change:
