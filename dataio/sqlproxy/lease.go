@@ -66,9 +66,7 @@ func (l *lease) release(discard bool) {
 	if l == nil {
 		return
 	}
-	for e := l.order.Front(); e != nil; e = e.Next() {
-		e.Value.(*prepared).stmt.Close()
-	}
+	l.forget()
 	if discard || l.rawTx {
 		l.conn.Raw(func(any) error { return driver.ErrBadConn })
 	}
@@ -77,13 +75,31 @@ func (l *lease) release(discard bool) {
 	l.gate.leave()
 }
 
+// executor is what statements go through: a *sql.Conn, or its *sql.Tx while there is one.
+// It has to be that one: database/sql closes a *sql.Conn that turns out to be bad, and
+// for that waits until its transaction has ended.
+type executor interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+// forget closes the prepared statements: they belong to one executor.
+func (l *lease) forget() {
+	for e := l.order.Front(); e != nil; e = e.Next() {
+		e.Value.(*prepared).stmt.Close() // rows that are still read keep it
+	}
+	l.order.Init()
+	clear(l.stmts)
+}
+
 // prepare returns the statement of that text, prepared on this connection.
-func (l *lease) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+func (l *lease) prepare(ctx context.Context, on executor, query string) (*sql.Stmt, error) {
 	if e, ok := l.stmts[query]; ok {
 		l.order.MoveToFront(e)
 		return e.Value.(*prepared).stmt, nil
 	}
-	stmt, err := l.conn.PrepareContext(ctx, query)
+	stmt, err := on.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +113,20 @@ func (l *lease) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	}
 	l.stmts[query] = l.order.PushFront(&prepared{query, stmt})
 	return stmt, nil
+}
+
+// ping asks the driver itself: an error must not close a connection with a transaction.
+func (l *lease) ping(ctx context.Context) (err error) {
+	rawErr := l.conn.Raw(func(c any) error {
+		if p, ok := c.(driver.Pinger); ok {
+			err = p.Ping(ctx)
+		}
+		return nil
+	})
+	if err == nil {
+		err = rawErr
+	}
+	return err
 }
 
 // noteTx follows transactions that are begun and ended by text.

@@ -81,6 +81,7 @@ func (s *session) cleanup() {
 
 func (s *session) endTx() {
 	if s.tx != nil {
+		s.txLease.forget()
 		s.tx.Rollback()
 		s.txStop(nil)
 		s.tx, s.txLease = nil, nil
@@ -263,7 +264,7 @@ func (s *session) handle(h header, d decoder) (answered bool, err error) {
 		ctx := s.statement()
 		l, err := s.mainLease(ctx)
 		if err == nil {
-			err = l.conn.PingContext(ctx)
+			err = l.ping(ctx)
 		}
 		s.done(l, err)
 	case opRelease:
@@ -284,6 +285,14 @@ type panicked struct{ text string }
 
 func (p panicked) Error() string        { return p.text }
 func (p panicked) Is(target error) bool { return target == errPanic }
+
+// executorOf is what a statement on l goes through.
+func (s *session) executorOf(l *lease) executor {
+	if s.tx != nil {
+		return s.tx
+	}
+	return l.conn
+}
 
 // fail answers with an error.
 func (s *session) fail(err error, sent bool) {
@@ -333,11 +342,11 @@ func (s *session) exec(query string, args []any, isPrepared bool) {
 	var res sql.Result
 	if isPrepared {
 		var stmt *sql.Stmt
-		if stmt, err = l.prepare(ctx, query); err == nil {
+		if stmt, err = l.prepare(ctx, s.executorOf(l), query); err == nil {
 			res, err = stmt.ExecContext(ctx, args...)
 		}
 	} else {
-		res, err = l.conn.ExecContext(ctx, query, args...)
+		res, err = s.executorOf(l).ExecContext(ctx, query, args...)
 	}
 	if err != nil {
 		s.done(l, s.db.explain(ctx, err))
@@ -387,11 +396,11 @@ func (s *session) query(query string, args []any, isPrepared bool) {
 	var rows *sql.Rows
 	if isPrepared {
 		var stmt *sql.Stmt
-		if stmt, err = l.prepare(ctx, query); err == nil {
+		if stmt, err = l.prepare(ctx, s.executorOf(l), query); err == nil {
 			rows, err = stmt.QueryContext(ctx, args...)
 		}
 	} else {
-		rows, err = l.conn.QueryContext(ctx, query, args...)
+		rows, err = s.executorOf(l).QueryContext(ctx, query, args...)
 	}
 	l.now.Store(nil)
 	if err != nil {
@@ -435,7 +444,7 @@ func (s *session) prepare(query string) {
 	ctx := s.statement()
 	l, err := s.on(ctx, query)
 	if err == nil {
-		_, err = l.prepare(ctx, query)
+		_, err = l.prepare(ctx, s.executorOf(l), query)
 		l.now.Store(nil)
 	}
 	s.done(l, err)
@@ -465,6 +474,7 @@ func (s *session) begin(o sql.TxOptions) {
 		s.done(l, err)
 		return
 	}
+	l.forget()
 	s.txLease, s.txStop = l, stop
 	s.done(l, nil)
 }
@@ -479,6 +489,7 @@ func (s *session) end(commit bool) {
 	if commit {
 		end = tx.Commit
 	}
+	l.forget()
 	err := end()
 	s.txStop(nil)
 	s.tx, s.txLease = nil, nil
