@@ -87,26 +87,32 @@ var funcHotPath = shmkit.Func("bench-hotpath", func(ctx context.Context, w *shmk
 	hotPaths := hotPaths[:shmkit.Config[benchConfig](w).Load().Calls]
 	batch := make([][]time.Duration, len(hotPaths))
 	single := make([][]time.Duration, len(hotPaths))
+	logs := make([]func(int), len(hotPaths))
 	for p := range hotPaths {
-		log := hotPaths[p].make(events)
-		log(0)
-		batch[p] = make([]time.Duration, 0, batches)
-		single[p] = make([]time.Duration, 0, batches*batchCalls)
-		for b := range batches {
+		logs[p] = hotPaths[p].make(events)
+		logs[p](0)
+	}
+	// The parties take turns, so that what else the machine does meets all of them;
+	// between two batches of the same one lies the whole rest.
+	rest := batchRest / time.Duration(len(hotPaths))
+	for b := range batches {
+		for p, log := range logs {
 			start := time.Now()
 			for i := range batchCalls {
 				log(b + i)
 			}
 			batch[p] = append(batch[p], time.Since(start)/batchCalls)
-			spin(batchRest)
+			spin(rest)
 		}
-		for b := range batches {
+	}
+	for b := range batches {
+		for p, log := range logs {
 			for i := range batchCalls {
 				start := time.Now()
 				log(b + i)
 				single[p] = append(single[p], time.Since(start))
 			}
-			spin(batchRest / 4)
+			spin(rest)
 		}
 	}
 	for p := range hotPaths {
