@@ -65,6 +65,9 @@ func (b *batch) add(e *entry, late bool) {
 		Continued: w.flags&flagContinued != 0, Truncated: int(w.cut), Late: late, Salvaged: e.salvaged,
 		source: w.source, attrs: w.attrs, from: e.from,
 	}
+	if r.Stream == "" {
+		r.Stream = streamOf(w.flags)
+	}
 	if w.flags&flagNoTime == 0 {
 		r.Time = time.Unix(0, w.time)
 	}

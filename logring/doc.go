@@ -106,7 +106,8 @@
 //	0       i64   key, for merging
 //	8       i64   time, nanoseconds since 1970-01-01 UTC
 //	16      i32   level as in log/slog: DEBUG -4, INFO 0, WARN 4, ERROR 8
-//	20      u16   flags: 1 no time, 2 source position follows, 4 line goes on
+//	20      u16   flags: 1 no time, 2 source position follows, 4 line goes on,
+//	              8 line of stdout, 16 line of stderr
 //	22      u16   0
 //	24      u32   bytes that did not fit into the record and were cut
 //	28      u32   n, the length of the message

@@ -20,6 +20,10 @@ type LineOptions struct {
 	// is the message, so that a prefix such as "ERROR: " can become the level. The
 	// line is valid until Parse returns; the message may point into it.
 	Parse func(line []byte) (level slog.Level, message []byte)
+
+	// Stream, "stdout" or "stderr", is shown as [Record.Stream]: for a worker that
+	// captures the output of a program of its own.
+	Stream string
 }
 
 // A LineWriter is an [io.Writer] for code that only knows how to write text: each
@@ -116,14 +120,30 @@ func (w *LineWriter) emit(line []byte, continued bool) {
 		return
 	}
 	if own, ok := w.h.(*handler); ok {
-		own.line(ctx, level, line, continued)
+		own.line(ctx, level, line, w.flags(continued))
 		return
 	}
 	r := slog.NewRecord(time.Now(), level, string(line), 0)
 	if continued {
 		r.AddAttrs(slog.Bool("continued", true))
 	}
+	if w.o.Stream != "" {
+		r.AddAttrs(slog.String("stream", w.o.Stream))
+	}
 	w.h.Handle(ctx, r)
+}
+
+func (w *LineWriter) flags(continued bool) (f uint16) {
+	if continued {
+		f |= flagContinued
+	}
+	switch w.o.Stream {
+	case "stdout":
+		f |= flagStdout
+	case "stderr":
+		f |= flagStderr
+	}
+	return f
 }
 
 // Close writes the line begun, if there is one. A second Close does nothing.
@@ -138,7 +158,7 @@ func (w *LineWriter) Close() error {
 }
 
 // line logs a line of text, which it copies.
-func (h *handler) line(ctx context.Context, level slog.Level, text []byte, continued bool) error {
+func (h *handler) line(ctx context.Context, level slog.Level, text []byte, flags uint16) error {
 	now := time.Now()
 	kept := h.worker != nil && h.worker.trace != nil && h.kept(level)
 	if h.filter != nil || h.throttle != nil {
@@ -149,9 +169,7 @@ func (h *handler) line(ctx context.Context, level slog.Level, text []byte, conti
 	max := h.out.maxRecord()
 	e := newEncoder(now, level, stringOf(text), max)
 	defer e.free()
-	if continued {
-		e.flags |= flagContinued
-	}
+	e.flags |= flags
 	e.buf = append(e.buf, h.prefix...)
 	e.cut += h.cut
 	e.depth = h.open

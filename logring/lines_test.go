@@ -3,6 +3,7 @@ package logring
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
@@ -176,6 +177,24 @@ func TestCaptureDefault(t *testing.T) {
 		src, _ := r.Source()
 		if r.Level != want.level || r.Message != want.msg || !strings.HasSuffix(src.File, "lines_test.go") {
 			t.Errorf("record %d: %v %q from %s; want %v %q from this file", i, r.Level, r.Message, src.File, want.level, want.msg)
+		}
+	}
+}
+
+// A worker that captures a program's output says which stream a line is of.
+func TestLineWriterStream(t *testing.T) {
+	k := &keeper{}
+	c := newCollector(t, CollectorOptions{Sinks: []Sink{k}})
+	w, _ := onHeap(t, c, "g", 0)
+	for _, stream := range []string{"stdout", "stderr", ""} {
+		l := NewLineWriter(w.Handler(nil), LineOptions{Stream: stream})
+		fmt.Fprintln(l, "from", stream)
+		l.Close()
+	}
+	flushAll(t, c)
+	for i, want := range []string{"stdout", "stderr", ""} {
+		if recs := k.all(); len(recs) != 3 || recs[i].Stream != want {
+			t.Fatalf("record %d is of stream %q, want %q", i, recs[i].Stream, want)
 		}
 	}
 }

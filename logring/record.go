@@ -10,8 +10,9 @@ import (
 // point into a batch that the collector uses again: they are valid until the
 // sink's Write returns. A sink that keeps a record keeps a [Record.Clone].
 //
-// Group, Worker, PID and Stream come from the ring or pipe that the record
-// arrived on, never from what the record says.
+// Group, Worker and PID come from the ring or pipe that the record arrived on, never
+// from what the record says. So does Stream, but for lines that a worker captured
+// itself ([LineOptions].Stream).
 type Record struct {
 	Time    time.Time // zero if the record carries none
 	Level   slog.Level

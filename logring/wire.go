@@ -49,8 +49,21 @@ const (
 	flagNoTime    = 1 << iota // the record carries no time, whatever the time field says
 	flagSource                // a source position follows the header
 	flagContinued             // captured line: the next record goes on with it
+	flagStdout                // a line that the worker itself captured from a process of its own
+	flagStderr                // the same
 	flagsKnown    = 1<<iota - 1
 )
+
+// streamOf is the stream that the flags of a record name.
+func streamOf(flags uint16) string {
+	switch {
+	case flags&flagStderr != 0:
+		return "stderr"
+	case flags&flagStdout != 0:
+		return "stdout"
+	}
+	return ""
+}
 
 // The source position: u32 line, u16 length of the file name, u16 length of the
 // function name, file name, function name.

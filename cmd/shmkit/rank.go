@@ -163,8 +163,8 @@ func (o *rankOptions) execute(w *shmkit.Worker, command []string) (code int, err
 		cmd.Env = append(cmd.Env, "PYTHONUNBUFFERED=1")
 	}
 	cmd.Stdin = os.Stdin
-	stdout := logring.NewLineWriter(w.Log.Handler(), logring.LineOptions{Level: slog.LevelInfo})
-	stderr := logring.NewLineWriter(w.Log.Handler(), logring.LineOptions{Level: slog.LevelWarn})
+	stdout := logring.NewLineWriter(w.Log.Handler(), logring.LineOptions{Level: slog.LevelInfo, Stream: "stdout"})
+	stderr := logring.NewLineWriter(w.Log.Handler(), logring.LineOptions{Level: slog.LevelWarn, Stream: "stderr"})
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second // for what the command left running with its output

@@ -34,11 +34,11 @@ func TestRank(t *testing.T) {
 	got := map[string]int{}
 	for _, r := range l.records("job-n1.jsonl") {
 		if r.Group == "ranks" && r.Msg != "rank ended" {
-			got[fmt.Sprintf("%d %s %s", *r.Worker, r.Level, r.Msg)]++
+			got[fmt.Sprintf("%d %s %s %s", *r.Worker, r.Stream, r.Level, r.Msg)]++
 		}
 	}
 	for i := range size {
-		for _, want := range []string{fmt.Sprintf(`%d INFO %d of %d says hello`, i, i, size), fmt.Sprintf("%d WARN oops", i)} {
+		for _, want := range []string{fmt.Sprintf(`%d stdout INFO %d of %d says hello`, i, i, size), fmt.Sprintf("%d stderr WARN oops", i)} {
 			if got[want] != 1 {
 				t.Errorf("%q came %d times; all: %v", want, got[want], got)
 			}
