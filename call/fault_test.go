@@ -52,7 +52,10 @@ func TestKilledCallers(t *testing.T) {
 	if stress() {
 		rounds = 1000
 	}
-	type key struct{ rank, lane int }
+	type key struct {
+		caller call.Caller // each round has a group of its own
+		lane   int
+	}
 	var mu sync.Mutex
 	last, total := map[key]int{}, 0
 	var under atomic.Int32
@@ -63,7 +66,7 @@ func TestKilledCallers(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		total++
-		if k := (key{caller.Rank, lane}); last[k]+1 != n {
+		if k := (key{caller, lane}); last[k]+1 != n {
 			t.Errorf("%v, lane %d: step %d after %d", caller, lane, n, last[k])
 		} else {
 			last[k] = n
@@ -75,12 +78,11 @@ func TestKilledCallers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	for range rounds {
+	for round := range rounds {
 		mu.Lock()
-		clear(last)
 		before := total
 		mu.Unlock()
-		g, err := s.Start(t.Context(), spawn.Spec{Func: steppers, Workers: 2})
+		g, err := s.Start(t.Context(), spawn.Spec{Func: steppers, Workers: 2, Group: fmt.Sprint("round-", round)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -90,9 +90,12 @@ func TestProtocolViolations(t *testing.T) {
 		{"more than 2 calls at the same time", []string{message(1, 1, 0, 0), message(2, 1, 0, 0), message(3, 1, 0, 0)}},
 	} {
 		conn := hostile(t, server)
-		for _, m := range c.send {
+		for i, m := range c.send {
 			if _, err := conn.Write([]byte(m)); err != nil {
 				t.Fatal(err)
+			}
+			if i < len(c.send)-1 {
+				<-w.entered // it runs when the last one, the wrong one, comes
 			}
 		}
 		conn.SetReadDeadline(time.Now().Add(time.Minute))
@@ -100,7 +103,6 @@ func TestProtocolViolations(t *testing.T) {
 			t.Errorf("%s: read %d, %v", c.says, n, err)
 		}
 		for range len(c.send) - 1 {
-			<-w.entered
 			<-w.ended
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -95,22 +96,49 @@ func (l *link) write(msg []byte, wait bool) (full bool, err error) {
 	return false, sent
 }
 
+// buffers are for receive: whoever waits for a message holds none, so that a thousand
+// idle workers cost no memory here.
+var buffers = sync.Pool{New: func() any { return new([headerSize + MaxMessage + 1]byte) }}
+
 // receive hands each message to take until that returns an error, or the link ends,
 // which is not an error. The message is valid until take returns.
 func (l *link) receive(take func(frame) error) error {
-	buf := l.buffer()
 	for {
-		f, err := l.next(buf)
-		if err == io.EOF {
+		var buf *[headerSize + MaxMessage + 1]byte
+		var n int
+		var err error
+		closed := l.raw.Read(func(fd uintptr) bool {
+			buf = buffers.Get().(*[headerSize + MaxMessage + 1]byte)
+			if n, err = readRecord(fd, buf[:headerSize+l.max+1]); err == syscall.EAGAIN {
+				buffers.Put(buf)
+				return false
+			}
+			return true
+		})
+		if closed != nil {
 			return nil
 		}
-		if err == nil {
-			err = take(f)
+		if err == nil && n > 0 {
+			var f frame
+			if f, err = l.parse(buf[:n]); err == nil {
+				err = take(f)
+			}
+		} else {
+			n, err = 0, nil // the end
 		}
-		if err != nil {
+		buffers.Put(buf)
+		if err != nil || n == 0 {
 			return err
 		}
 	}
+}
+
+// parse takes a record apart.
+func (l *link) parse(b []byte) (frame, error) {
+	if len(b) > headerSize+l.max {
+		return frame{}, fmt.Errorf("message of more than %d bytes", l.max)
+	}
+	return parseFrame(b)
 }
 
 // next waits for the next message, which is in buf. The error is io.EOF at the end of
@@ -123,10 +151,8 @@ func (l *link) next(buf []byte) (frame, error) {
 		return frame{}, os.ErrDeadlineExceeded
 	case err != nil:
 		return frame{}, io.EOF
-	case n == len(buf):
-		return frame{}, fmt.Errorf("message of more than %d bytes", l.max)
 	}
-	return parseFrame(buf[:n])
+	return l.parse(buf[:n])
 }
 
 // buffer is for next: one byte more than a message has, so that one which is too

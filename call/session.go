@@ -93,12 +93,13 @@ func (c *session) take(f frame) error {
 	args := make([]reflect.Value, 1, 1+len(m.in))
 	args[0] = reflect.ValueOf(ctx)
 	args, err = readValues(f.body, m.in, args)
-	c.start(task{f.id, m, args, err})
+	c.start(task{ctx, f.id, m, args, err})
 	return nil
 }
 
 // A task is one call to run, or to refuse with err.
 type task struct {
+	ctx  context.Context
 	id   uint32
 	m    bound
 	args []reflect.Value
@@ -202,6 +203,9 @@ func (c *session) run(t task) {
 func (c *session) invoke(t task) (results []reflect.Value, err error) {
 	if t.err != nil {
 		return nil, t.err
+	}
+	if err := t.ctx.Err(); err != nil {
+		return nil, err // nobody waits for it any more
 	}
 	returned := false
 	defer func() {

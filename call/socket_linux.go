@@ -24,3 +24,13 @@ func socketpair() (ours, theirs *os.File, err error) {
 func sendRecord(fd uintptr, b []byte) error {
 	return syscall.Sendto(int(fd), b, syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, nil)
 }
+
+// readRecord takes one record without waiting; 0 bytes are the end.
+func readRecord(fd uintptr, b []byte) (int, error) {
+	for {
+		n, err := syscall.Read(int(fd), b)
+		if err != syscall.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
