@@ -46,8 +46,24 @@
 //
 // What can be lost, counted: a record that finds the ring full for 10 seconds
 // (or at once, with [DropNew]), what a worker wrote behind a place where it broke
-// the format, and what a sink refused. What cannot be kept: records in the memory
-// of a node process that is itself killed.
+// the format, and what a sink refused.
+//
+// # A node that is killed
+//
+// Without further ado the records that a killed node held in memory, and what lies in
+// the rings, are gone with it. With [CollectorOptions.CrashDir] the rings are files on
+// node-local memory, and space in them is given back only when all sinks have
+// written it: so every record whose log call had returned is in the sinks or still
+// in the files. The next collector of that directory begins with them, marked as
+// [Record.Salvaged]; [Salvage] and the command shmkit salvage deliver them without a
+// node. What was written an instant before the kill may come once more.
+//
+// # What can be watched
+//
+// [Collector.Stats] tells beside the account how full the rings are, how old the
+// oldest record is that was not delivered, and for each sink what it wrote, what
+// failed, how far it is behind, and how long its records took. [Collector.Var] is
+// for package expvar, shmkit/adapters/promtext for Prometheus.
 //
 // # Where the others stand
 //

@@ -212,8 +212,8 @@ func appendFraction(dst []byte, ns uint32, digits int) []byte {
 	ns %= 100_000_000
 	for i, part := range [2]uint32{ns / 10000, ns % 10000} {
 		hi, lo := 2*(part/100), 2*(part%100)
-		copy(b[at+4*i:], pairs[hi:hi+2])
-		copy(b[at+4*i+2:], pairs[lo:lo+2])
+		d := b[at+4*i : at+4*i+4]
+		d[0], d[1], d[2], d[3] = pairs[hi], pairs[hi+1], pairs[lo], pairs[lo+1]
 	}
 	return append(dst, b[:1+digits]...)
 }

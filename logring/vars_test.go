@@ -5,6 +5,7 @@ import (
 	"expvar"
 	"log/slog"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -19,9 +20,10 @@ func TestMetrics(t *testing.T) {
 	w, _ := onHeap(t, c, "g", 1)
 	l := slog.New(w.Handler(nil))
 	full := make(chan struct{})
+	var stop atomic.Bool
 	go func() {
 		defer close(full)
-		for range 2000 {
+		for !stop.Load() { // until the ring is full; then it waits
 			l.Info("x")
 		}
 	}()
@@ -39,6 +41,7 @@ func TestMetrics(t *testing.T) {
 	if r := s.Workers[0]; r.RingUsed > r.RingSize || r.RingSize < 16<<10 {
 		t.Errorf("%+v", r)
 	}
+	stop.Store(true)
 	g.mu.Unlock()
 	<-full
 	flushAll(t, c)
