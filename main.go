@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"shmkit/logring"
 	"shmkit/spawn"
 )
 
@@ -110,6 +111,7 @@ func (w *Worker) run(child *spawn.Child, fn WorkerFunc) (code int) {
 			child.Fail(fmt.Sprintf("panic: %v", p))
 			w.Log.LogAttrs(context.Background(), slog.LevelError, "worker panicked", slog.Any("panic", p))
 			fmt.Fprintf(os.Stderr, "panic: %v\n\n%s", p, stack)
+			w.lastWords()
 			code = exitPanic
 		}
 	}()
@@ -119,7 +121,16 @@ func (w *Worker) run(child *spawn.Child, fn WorkerFunc) (code int) {
 		}
 		child.Fail(err.Error())
 		w.Log.LogAttrs(context.Background(), slog.LevelError, "worker failed", slog.String("err", err.Error()))
+		w.lastWords()
 		return exitFailed
 	}
 	return exitOK
+}
+
+// lastWords waits a moment for the records of a worker that failed to be written: the
+// node may be about to fail, too.
+func (w *Worker) lastWords() {
+	ctx, cancel := context.WithTimeout(context.Background(), logring.ExitWait)
+	defer cancel()
+	w.log.FlushTo(ctx, logring.Written)
 }

@@ -22,6 +22,13 @@ type (
 	Spec  = spawn.Spec
 	Group = spawn.Group
 	Exit  = spawn.Exit
+
+	// What a Spec says of the life of its workers.
+	Restart   = spawn.Restart
+	Heartbeat = spawn.Heartbeat
+	Recycle   = spawn.Recycle
+	Placement = spawn.Placement
+	Process   = spawn.Process
 )
 
 // Node is the one process of a run that owns what the others share: it starts
@@ -93,8 +100,10 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		Joined:    o.joined,
 
 		LeaveTimeout: o.StopTimeout,
+		Contain:      o.Contain,
 
-		Exit: n.workerEnded,
+		Exit:  n.workerEnded,
+		Stall: n.workerStalled,
 	})
 	if err != nil {
 		return nil, err
@@ -186,12 +195,27 @@ func (n *Node) obeyLevel(_ uint64, doc []byte) {
 // workerEnded records a death that was not an orderly one.
 func (n *Node) workerEnded(e Exit) {
 	if e.Code != 0 {
-		n.Log.Warn("worker ended", "of", e.Group, "rank", e.Rank, "exit", e.Code, "cause", e.Cause())
+		n.Log.Warn("worker ended", "of", e)
 	}
 	if n.opts.OnExit != nil {
 		n.opts.OnExit(e)
 	}
 }
+
+// workerStalled records that a worker does not get on, or does again.
+func (n *Node) workerStalled(s spawn.Stall) {
+	if s.Recovered {
+		n.Log.Info("worker beats again", "of", s.Group, "rank", s.Rank, "pid", s.Pid)
+	} else {
+		n.Log.Warn("worker stalled", "of", s.Group, "rank", s.Rank, "pid", s.Pid, "silent", s.Silent)
+	}
+	if n.opts.OnStall != nil {
+		n.opts.OnStall(s)
+	}
+}
+
+// Containment says by what means the processes of the run are kept together.
+func (n *Node) Containment() spawn.Containment { return n.server.Containment() }
 
 // Start starts s.Workers processes and returns when all of them run. If one
 // cannot be started, those already running are stopped and the error says why.

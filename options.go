@@ -88,6 +88,17 @@ type Options struct {
 	// begin with "shmkit.", are taken.
 	Resources map[string]spawn.Resource
 
+	// Contain says by what means the processes of the run are kept together, so that
+	// none outlives its worker or the node: grandchildren that left their process group,
+	// and everything when the node is killed. Default: [spawn.ContainWell];
+	// [spawn.ContainParentDeath] for no more than always is. [Node.Containment] says what
+	// could be had.
+	Contain spawn.Containment
+
+	// OnStall is called when a worker with a Spec.Heartbeat has stalled, and when it
+	// beats again. It must not block.
+	OnStall func(spawn.Stall)
+
 	// OnExit is called once for each worker that has ended, from a goroutine of
 	// the node. It must not block.
 	OnExit func(Exit)
@@ -119,6 +130,9 @@ func (o Options) withDefaults() (Options, error) {
 		o.LevelKey = defaultLevelKey
 	case "-":
 		o.LevelKey = ""
+	}
+	if o.Contain == 0 {
+		o.Contain = spawn.ContainWell
 	}
 	if o.StopTimeout <= 0 {
 		o.StopTimeout = defaultStopTimeout

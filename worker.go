@@ -129,6 +129,17 @@ func (w *Worker) File(name string) *recfile.File { return w.files.File(name) }
 // can be flushed.
 func (w *Worker) Writer() *logring.Writer { return w.log }
 
+// Logger returns a logger of that name, which has a level of its own: see
+// [Options].LevelKey.
+func (w *Worker) Logger(name string) *slog.Logger { return w.Log.With(logring.LoggerKey, name) }
+
+// Flush returns when everything this worker has logged before is collected, written,
+// or synced by all sinks, as level says. What was logged outlives the worker
+// without it; it does not outlive the machine.
+func (w *Worker) Flush(ctx context.Context, level logring.FlushLevel) error {
+	return w.log.FlushTo(ctx, level)
+}
+
 // SetConfig asks the node to change one key of the configuration, and returns the
 // version that has the change. The node has to have granted it
 // ([Options].Grants). If ifVersion is not 0 and the configuration is of another
@@ -136,6 +147,10 @@ func (w *Worker) Writer() *logring.Writer { return w.log }
 func (w *Worker) SetConfig(ctx context.Context, key string, value any, ifVersion uint64) (version uint64, err error) {
 	return w.config.Set(ctx, key, value, ifVersion)
 }
+
+// Child is the worker's line to the node's server, for what is not wrapped here:
+// tasks ([shmkit/spawn/task]), inherited files, messages from resources.
+func (w *Worker) Child() *spawn.Child { return w.child }
 
 // Ready tells the node that the worker is ready, where Spec.ReadyTimeout asks for
 // that.
