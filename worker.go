@@ -59,10 +59,10 @@ func attach(child *spawn.Child) (*Worker, error) {
 		w.close()
 		return nil, err
 	}
-	child.Handle(resourceConfig, w.config.Message)
 	w.config.Connect(func(payload []byte, files ...*os.File) error {
 		return child.Send(resourceConfig, payload, files...)
 	})
+	child.Handle(resourceConfig, w.config.Message)
 	if files, words, ok := child.Resource(resourceDatabases); ok {
 		if w.databases, err = sqlproxy.Attach(files, words); err != nil {
 			w.close()
