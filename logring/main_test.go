@@ -136,8 +136,9 @@ type pipe struct {
 	max    int
 	least  slog.Level // 0: takes everything
 	source bool
-	got    [][]byte
 
+	mu      sync.Mutex
+	got     [][]byte
 	refused int
 }
 
@@ -158,12 +159,18 @@ func (p *pipe) maxRecord() int {
 }
 
 func (p *pipe) emit(payload []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.got = append(p.got, bytes.Clone(payload))
 	return nil
 }
 
-func (p *pipe) told(ring.Reason, uint64)                  {}
-func (p *pipe) refuse(ring.Reason)                        { p.refused++ }
+func (p *pipe) told(ring.Reason, uint64) {}
+func (p *pipe) refuse(ring.Reason) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refused++
+}
 func (p *pipe) flushTo(context.Context, FlushLevel) error { return nil }
 func (p *pipe) atFlush(func())                            {}
 func (p *pipe) named(string) *loggerLevel                 { return nil }
