@@ -101,8 +101,9 @@ func (c *claim) try(create bool) error {
 	} else if !ok {
 		// A server that was killed while it forked leaves the locks, for a moment,
 		// to a child that has not yet executed its program. So a dead holder is no
-		// answer yet, as little as one that does not hold the lock file (any more).
-		if pid, live := probe(c.lockPath()); live && !isDead(pid) {
+		// answer yet, as little as one that does not hold the lock file (any more),
+		// or has not written who it is: that may be somebody who tidies up (Prune).
+		if pid, live := probe(c.lockPath()); live && pid > 0 && !isDead(pid) {
 			return c.running()
 		}
 		return errInMotion

@@ -300,8 +300,28 @@ func TestFilesTamperedWith(t *testing.T) {
 	})
 }
 
-// Looking at a run never makes a start fail.
+// Who tidies up an unfinished directory has both locks, as a server has, but has not
+// said that it is one: a start waits for it. The test failed as long as whoever had
+// the locks was taken for a server.
+func TestTidyingIsNoServer(t *testing.T) {
+	dir, err := givenRuntimeDir(t.TempDir())
+	must(t, err)
+	path := filepath.Join(dir.path, "test")
+	must(t, os.Mkdir(path, 0o700))
+	must(t, os.WriteFile(filepath.Join(path, lockName), nil, 0o600))
+	tidy, start := &claim{parent: dir, path: path}, &claim{parent: dir, path: path}
+	must(t, tidy.try(false))
+	if err := start.try(true); !errors.Is(err, errInMotion) {
+		t.Errorf("while somebody tidies up: %v", err)
+	}
+	must(t, tidy.release())
+	must(t, newServer(t, Options{Run: "test", Dir: dir.path}).Close())
+}
+
+// Looking at a run never makes a start fail. (It may take its time on a busy machine,
+// where who looks is put aside in the middle.)
 func TestLookingDisturbsNobody(t *testing.T) {
+	set(t, &patience, patienceOfTests)
 	dir := t.TempDir()
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
