@@ -132,7 +132,7 @@ func (l *Live[T]) settle() *state[T] {
 // refresh takes over the current version. The caller holds l.mu.
 func (l *Live[T]) refresh() *state[T] {
 	old, rec := l.state.Load(), l.from.current()
-	if rec == old.rec {
+	if rec == old.rec && old.seen != doubtful {
 		return old
 	}
 	st := newState(rec, old.value, old.version, rec.err)
@@ -189,12 +189,16 @@ func (l *Live[T]) Watch(ctx context.Context, paths ...string) iter.Seq[*T] {
 	}
 }
 
+// doubtful is no version of a latch: a state that has seen it is asked about at the
+// feed, and is a quick one again after that.
+const doubtful = ^uint64(0)
+
 // doubt makes the next Load ask the feed: the segment it looks at is no longer the
 // one that changes.
 func (l *Live[T]) doubt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	st := *l.state.Load()
-	st.latch, st.seen = still, ^uint64(0)
+	st.latch, st.seen = still, doubtful
 	l.state.Store(&st)
 }

@@ -162,6 +162,41 @@ func TestLoadDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// After a Load that found something to do, each Load until the next change is the short
+// way again: also after Bind, after a move, and after a version that cannot be decoded.
+//
+// Shown to fail by a refresh that leaves a doubted state as it is.
+func TestLoadIsShortAgain(t *testing.T) {
+	s := newStore(t, StoreOptions{}, `{"level":"info"}`)
+	l := bind[logConfig](t, attach(t, s))
+	short := func(when string) {
+		t.Helper()
+		l.Load()
+		if st := l.state.Load(); st.latch == still || st.latch.Version() != st.seen {
+			t.Errorf("%s: a Load goes the long way", when)
+		}
+	}
+	short("bound")
+	l.doubt()
+	short("moved")
+	if _, err := s.Set("test", "level", "debug", 0); err != nil {
+		t.Fatal(err)
+	}
+	short("changed")
+	if _, err := s.Set("test", "level", 7, 0); err != nil {
+		t.Fatal(err)
+	}
+	short("not decodable")
+	if l.Err() == nil || l.Load().Level != "debug" {
+		t.Errorf("err %v, level %q", l.Err(), l.Load().Level)
+	}
+	l.doubt()
+	short("moved with an error")
+	if l.Err() == nil || l.Load().Level != "debug" {
+		t.Errorf("after a move: err %v, level %q", l.Err(), l.Load().Level)
+	}
+}
+
 // While one goroutine decodes, the others get the old value at once.
 func TestOthersGoOnWhileOneDecodes(t *testing.T) {
 	s := newStore(t, StoreOptions{}, `{"n":1}`)
