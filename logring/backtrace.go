@@ -133,6 +133,10 @@ func (r *inlet) bringOut(k *collection, upTo, before, now int64, pid int) {
 
 // bringOutAll does so for a worker that died without having closed its log.
 func (r *inlet) bringOutAll(k *collection) {
+	r.touch(func() { r.bringOutLeft(k) })
+}
+
+func (r *inlet) bringOutLeft(k *collection) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// Stored by the worker in Writer.Close; it is dead.

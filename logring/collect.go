@@ -146,7 +146,7 @@ func (c *Collector) setClocks() {
 	defer c.mu.Unlock()
 	c.clock.update()
 	for _, r := range c.rings {
-		r.page.clock.store(&c.clock)
+		r.touch(func() { r.page.clock.store(&c.clock) })
 	}
 }
 

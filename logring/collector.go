@@ -63,8 +63,9 @@ type CollectorOptions struct {
 	//
 	// Space in the rings is then given back when all sinks have written its
 	// records, so that RingSize is all that a worker may be ahead of the slowest
-	// sink. A worker of the same user can cut off a file, which ends the
-	// node: without CrashDir it cannot.
+	// sink. A worker of the same user can cut off a file, which without CrashDir it
+	// cannot: that worker's log is quarantined, and the worker dies at its next
+	// record.
 	CrashDir string
 
 	lanes int // of measurements: so many more than there are CPUs

@@ -74,9 +74,11 @@ func (p *kept) settled(n uint64) {
 	if i == 0 {
 		return
 	}
-	p.of.mu.Lock() // as Stats looks at the ring, too
-	p.lane.cons.ReleaseTo(p.marks[i-1].mark)
-	p.of.mu.Unlock()
+	p.of.touch(func() {
+		p.of.mu.Lock() // as Stats looks at the ring, too
+		defer p.of.mu.Unlock()
+		p.lane.cons.ReleaseTo(p.marks[i-1].mark)
+	})
 	p.marks = append(p.marks[:0], p.marks[i:]...)
 }
 

@@ -152,9 +152,13 @@ func (r *inlet) heed() {
 // refuseFlush answers a worker that broke the format: what is behind that place comes
 // nowhere.
 func (r *inlet) refuseFlush() {
+	r.rung.Store(false)
+	r.touch(r.refuse)
+}
+
+func (r *inlet) refuse() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.rung.Store(false)
 	if ask := load64(&r.worker.ask); ask != r.heeded && !r.serving {
 		r.heeded = ask
 		store64(&r.page.answer, ask>>2<<1|1)
@@ -173,19 +177,27 @@ func (r *inlet) serve(ask uint64) {
 		if r.c.FlushTo(r.life, level) != nil {
 			answer |= 1
 		}
-		r.mu.Lock()
-		if r.freed {
-			r.mu.Unlock()
+		next, more := ask, false
+		if !r.touch(func() { next, more = r.answer(ask, answer) }) || !more {
 			return
 		}
-		store64(&r.page.answer, answer)
-		next := load64(&r.worker.ask)
-		if next == ask || r.life.Err() != nil {
-			r.serving = false
-			r.mu.Unlock()
-			return
-		}
-		r.heeded, ask = next, next
-		r.mu.Unlock()
+		ask = next
 	}
+}
+
+// answer answers one ask of the worker, and returns the next one if there is one.
+func (r *inlet) answer(ask, answer uint64) (next uint64, more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.freed {
+		return 0, false
+	}
+	store64(&r.page.answer, answer)
+	next = load64(&r.worker.ask)
+	if next == ask || r.life.Err() != nil {
+		r.serving = false
+		return 0, false
+	}
+	r.heeded = next
+	return next, true
 }

@@ -42,6 +42,12 @@ type inlet struct {
 	life    context.Context // ends before that
 	end     context.CancelFunc
 	bad     uint64 // records taken from the rings that broke the format
+	read    uint64 // records taken
+	known   claim  // what claims said last
+
+	// torn is why the memory is not to be touched any more, see touch. Stored by
+	// whoever meets the fault, loaded by drain, which makes a quarantine of it.
+	torn atomic.Pointer[error]
 
 	// pid is stored by Started and loaded by the collector's goroutine; rung is
 	// set by Started and Message (any goroutine) and cleared by the collector's. begun
@@ -191,7 +197,7 @@ func (c *Collector) attach(r *inlet) error {
 	c.mail.changed = true
 	r.from.rings = append(r.from.rings, r)
 	c.tellLevels(r)
-	r.page.clock.store(&c.clock)
+	r.touch(func() { r.page.clock.store(&c.clock) })
 	c.wakeUp() // it sleeps only in rings that it knows
 	return nil
 }
@@ -202,9 +208,11 @@ func (r *inlet) free() error {
 	r.mu.Lock()
 	r.freed = true
 	r.mu.Unlock()
-	for _, l := range r.lanes {
-		l.cons.Close()
-	}
+	r.touch(func() {
+		for _, l := range r.lanes {
+			l.cons.Close()
+		}
+	})
 	if r.seg == nil {
 		return nil
 	}
@@ -216,6 +224,17 @@ func (r *inlet) free() error {
 // are worth another look at once. A fault is left in r.err, with all before it
 // queued.
 func (r *inlet) drain(k *collection, limit int, now int64) (again bool) {
+	if r.touch(func() { again = r.drainLanes(k, limit, now) }) || r.err != nil {
+		return again
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fail(*r.torn.Load())
+	r.allow(k, math.MaxInt64) // what was read before goes on
+	return false
+}
+
+func (r *inlet) drainLanes(k *collection, limit int, now int64) (again bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.rung.Store(false) // before reading: whoever rings after this is heard
@@ -286,6 +305,7 @@ func (r *inlet) drainLane(k *collection, l *intake, limit int, now int64, pid in
 		}
 		p := b[len(in.buf):len(b):len(b)]
 		in.buf = b
+		r.read++
 		taken += len(rec.Payload) // what it takes in the ring: an event grows
 		if key > latest {
 			latest = r.c.now() + clockSkew // it may have been written meanwhile
@@ -333,8 +353,7 @@ func (r *inlet) announce() (fresh bool) {
 	}
 	r.asleep = true
 	r.epoch++
-	store32(&r.page.asleep, r.epoch)
-	return true
+	return r.touch(func() { store32(&r.page.asleep, r.epoch) })
 }
 
 // awake withdraws the announcement.
@@ -351,15 +370,39 @@ func (r *inlet) ready() bool {
 	if r.err != nil {
 		return false
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, l := range r.lanes {
-		if l.class != classBacktrace && l.cons.Ready() {
-			r.awake()
-			return true
+	found := false
+	intact := r.touch(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, l := range r.lanes {
+			if l.class != classBacktrace && l.cons.Ready() {
+				r.awake()
+				found = true
+				return
+			}
 		}
+	})
+	return found || !intact // drain says what is wrong
+}
+
+// touch calls f, which looks at the worker's memory. Named segments (CrashDir) cannot
+// be sealed: whoever may write to the file can cut it off. Then f ends at that place,
+// its deferred calls run, and the memory is never touched again.
+func (r *inlet) touch(f func()) (intact bool) {
+	if r.seg == nil || r.c.o.CrashDir == "" {
+		f()
+		return true
 	}
-	return false
+	if r.torn.Load() != nil {
+		return false
+	}
+	err := r.seg.Access(func([]byte) error { f(); return nil })
+	if err != nil {
+		r.torn.CompareAndSwap(nil, &err)
+		r.rung.Store(true) // the collector looks again, and quarantines it
+		r.c.wakeUp()
+	}
+	return err == nil
 }
 
 // claims returns how many records were put into the rings or dropped before, and how
@@ -367,26 +410,24 @@ func (r *inlet) ready() bool {
 // is in them is counted by walking over it; only the drops are the worker's
 // word, and bounded, so that no lie makes a sum overflow.
 func (r *inlet) claims() (attempted, left uint64, dropped map[string]uint64) {
+	var now claim
+	intact := r.touch(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		now = r.count()
+	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	dropped = map[string]uint64{}
-	for _, l := range r.lanes {
-		if l.class == classBacktrace {
-			continue // what it keeps was not wanted
-		}
-		s := l.cons.Stats()
-		attempted += s.Delivered + s.Pending
-		left += s.Pending
-		if s.Lost > 0 {
-			dropped[DropOverwritten] += min(s.Lost, 1<<48)
-		}
-		for reason, n := range s.Dropped {
-			if n > 0 {
-				dropped[ringReasons[reason]] += min(n, 1<<48)
-			}
-		}
+	if intact {
+		r.known = now
+	} else {
+		now = r.known.since(r.read)
 	}
-	attempted += sum(dropped)
+	dropped = maps.Clone(now.dropped)
+	if dropped == nil {
+		dropped = map[string]uint64{}
+	}
+	attempted, left = now.attempted+sum(dropped), now.left
 	if r.err != nil {
 		// What is behind the fault will not be read.
 		dropped[DropCorrupt] += left + r.bad
@@ -395,14 +436,53 @@ func (r *inlet) claims() (attempted, left uint64, dropped map[string]uint64) {
 	return attempted, left, dropped
 }
 
+// A claim is what the rings of a worker say of themselves.
+type claim struct {
+	attempted uint64 // read, or still there
+	left      uint64 // still there
+	dropped   map[string]uint64
+}
+
+// since corrects an older claim by what has been read meanwhile: of what was there then
+// so much is gone, and no more is known of.
+func (c claim) since(read uint64) claim {
+	c.attempted = max(c.attempted, read)
+	c.left = c.attempted - read
+	return c
+}
+
+// count needs mu.
+func (r *inlet) count() claim {
+	c := claim{dropped: map[string]uint64{}}
+	for _, l := range r.lanes {
+		if l.class == classBacktrace {
+			continue // what it keeps was not wanted
+		}
+		s := l.cons.Stats()
+		c.attempted += s.Delivered + s.Pending
+		c.left += s.Pending
+		if s.Lost > 0 {
+			c.dropped[DropOverwritten] += min(s.Lost, 1<<48)
+		}
+		for reason, n := range s.Dropped {
+			if n > 0 {
+				c.dropped[ringReasons[reason]] += min(n, 1<<48)
+			}
+		}
+	}
+	return c
+}
+
 // fill returns how many bytes of records lie in the rings, and how many they hold.
 func (r *inlet) fill() (used, size uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, l := range r.lanes {
-		used += l.cons.Stats().Used
-		size += uint64(l.size)
-	}
+	r.touch(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, l := range r.lanes {
+			used += l.cons.Stats().Used
+			size += uint64(l.size)
+		}
+	})
 	return used, size
 }
 
@@ -431,7 +511,7 @@ func (r *inlet) letGo(c *Collector) {
 	t.attempted.Add(attempted)
 	var untold map[string]uint64
 	if r.err == nil {
-		untold = r.untold(dropped)
+		r.touch(func() { untold = r.untold(dropped) })
 	}
 	isThis := func(x *inlet) bool { return x == r }
 	t.rings = slices.DeleteFunc(t.rings, isThis)
@@ -462,11 +542,13 @@ func (r *inlet) Close() error {
 // Started notes which process has the ring.
 func (r *inlet) Started(pid int, _ func(payload []byte, files ...*os.File) error) {
 	r.pid.Store(int64(pid))
-	r.mu.Lock()
-	if !r.freed {
-		store32(&r.page.pid, uint32(pid)) // the node only; loaded by who salvages the segment
-	}
-	r.mu.Unlock()
+	r.touch(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !r.freed {
+			store32(&r.page.pid, uint32(pid)) // the node only; loaded by who salvages the segment
+		}
+	})
 	r.c.tallyOf(r.from.group, r.from.rank, pid)
 	r.ring()
 }

@@ -44,10 +44,12 @@ func (c *Collector) publishLevels() {
 
 // tellLevels tells a worker its levels. It needs mu.
 func (c *Collector) tellLevels(r *inlet) {
-	r.setLevel(c.levelOf(r.from.group, r.from.rank))
-	// The rules fit: SetLevels and Donate have looked. A worker that has written into
-	// their memory has spoilt nobody's levels but its own.
-	r.rules.Publish(c.rulesOf(r.from.group, r.from.rank))
+	r.touch(func() {
+		r.setLevel(c.levelOf(r.from.group, r.from.rank))
+		// The rules fit: SetLevels and Donate have looked. A worker that has written into
+		// their memory has spoilt nobody's levels but its own.
+		r.rules.Publish(c.rulesOf(r.from.group, r.from.rank))
+	})
 }
 
 // setLevel publishes the level in the ring. It needs Collector.mu.
