@@ -80,5 +80,10 @@ func writeBars(path string, all collected) error {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | `%s` %s |\n", x.Area, x.What, x.asked(), measured, spread, v, x.Bench, x.Unit)
 	}
 	fmt.Fprintf(&b, "\n%d hold, %d fall short, %d were not measured here.\n", counts[holds], counts[fallsShort], counts[notMeasured])
+	b.WriteString("\n## Shown by tests\n\nWhat must never happen has no figure but a test; the long versions run with `make stress`.\n\n")
+	b.WriteString("| area | what is shown | test |\n|---|---|---|\n")
+	for _, p := range proofs {
+		fmt.Fprintf(&b, "| %s | %s | `%s` |\n", p.Area, p.What, p.Test)
+	}
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }

@@ -13,7 +13,7 @@ BenchmarkRingThroughput-2   	       1	         0 ns/op	        80.00 shmkit-M/s	
 some other output
 BenchmarkRingSizes/64-2     	       1	        80.00 M/s
 BenchmarkRingSizes/4096-2   	       1	        10.00 M/s
-BenchmarkRingParked-2 	       1	 3700 shmkit-p50-ns	 8500 socket-p50-ns	 0.9 p99-ratio
+BenchmarkRingParked/hot-2 	       1	 3700 shmkit-p50-ns	 8500 socket-p50-ns	 0.9 p99-ratio
 BenchmarkLoad/a-b-2 	 100	 2.0 ns/op
 BenchmarkLoad/a-b-2 	 100	 4.0 ns/op
 BenchmarkLoad/a-b-2 	 100	 3.0 ns/op
@@ -67,11 +67,52 @@ func TestBars(t *testing.T) {
 	b, _ := os.ReadFile(path)
 	for _, want := range []string{
 		"| ≥ 4 | 4.4 | 12 % | holds | `bench.RingThroughput` shmkit/channel |",
-		"| ≤ 0.5 | 0.9 | 0 % | **falls short** | `bench.RingParked` p99-ratio |",
+		"| ≤ 0.5 | 0.9 | 0 % | **falls short** | `bench.RingParked/hot` p99-ratio |",
 		"| ≥ 3 |  |  | not measured here | `bench.LargeRecords/65536` shmipc/shmkit |",
 	} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("no line %q in\n%s", want, b)
+		}
+	}
+}
+
+// What the lists name is in the tree: a benchmark or test that was renamed is noticed
+// here and not by an empty cell.
+func TestListsNameWhatExists(t *testing.T) {
+	exists := func(name, kind string) {
+		t.Helper()
+		i := strings.LastIndex(name, ".")
+		if j := strings.Index(name, "."); kind == "Benchmark" && j >= 0 {
+			i = j // what follows may hold dots of sub-benchmarks
+		}
+		folder, fn := name[:i], name[i+1:]
+		fn, _, _ = strings.Cut(fn, "/")
+		files, err := filepath.Glob(filepath.Join("../..", folder, "*_test.go"))
+		if err != nil || len(files) == 0 {
+			t.Errorf("%s: no tests in %s", name, folder)
+		}
+		for _, f := range files {
+			if b, _ := os.ReadFile(f); strings.Contains(string(b), "func "+kind+fn+"(") {
+				return
+			}
+		}
+		t.Errorf("%s: no such function", name)
+	}
+	for _, b := range bars {
+		exists(b.Bench, "Benchmark")
+	}
+	for _, r := range rows {
+		exists(r.Bench, "Benchmark")
+		if r.TheirsBench != "" {
+			exists(r.TheirsBench, "Benchmark")
+		}
+	}
+	for _, h := range hotPaths {
+		exists(strings.TrimPrefix(h.Package, "./")+"."+h.Bench, "Benchmark")
+	}
+	for _, p := range proofs {
+		for test := range strings.SplitSeq(p.Test, ", ") {
+			exists(test, "")
 		}
 	}
 }
