@@ -20,30 +20,45 @@ import (
 	"shmkit/spawn"
 )
 
-// boostSPSC builds cpp/boost_spsc.cpp and returns the program, or "" with a
-// plain message where g++ or Boost are missing.
+// boostSPSC, readerWriterQueue and spdlogFile build the C++ parties.
 func boostSPSC(b *testing.B) string {
+	return cxxPeer(b, "boost_spsc", "boost/lockfree/spsc_queue.hpp", "libboost-dev")
+}
+
+func readerWriterQueue(b *testing.B) string {
+	return cxxPeer(b, "rwqueue", "readerwriterqueue/readerwriterqueue.h", "libreaderwriterqueue-dev")
+}
+
+func spdlogFile(b *testing.B) string {
+	return cxxPeer(b, "spdlog_file", "spdlog/async.h", "libspdlog-dev",
+		"-DSPDLOG_COMPILED_LIB", "-DSPDLOG_FMT_EXTERNAL", "-lspdlog", "-lfmt")
+}
+
+// cxxPeer builds cpp/NAME.cpp and returns the program, or "" with a plain message where
+// g++ or the header are missing.
+func cxxPeer(b *testing.B, name, header, pkg string, flags ...string) string {
 	b.Helper()
 	cxx, err := exec.LookPath("g++")
 	if err != nil {
-		b.Log("without Boost: g++ is not installed (Debian packages g++ and libboost-dev)")
+		b.Logf("without %s: g++ is not installed (Debian packages g++ and %s)", name, pkg)
 		return ""
 	}
-	if _, err := os.Stat("/usr/include/boost/lockfree/spsc_queue.hpp"); err != nil {
-		b.Log("without Boost: its headers are not installed (Debian package libboost-dev)")
+	if _, err := os.Stat(filepath.Join("/usr/include", header)); err != nil {
+		b.Logf("without %s: its headers are not installed (Debian package %s)", name, pkg)
 		return ""
 	}
-	exe := filepath.Join(b.TempDir(), "boost_spsc")
-	if out, err := exec.Command(cxx, "-O3", "-march=native", "-o", exe, "cpp/boost_spsc.cpp").CombinedOutput(); err != nil {
-		b.Fatalf("boost_spsc.cpp: %v\n%s", err, out)
+	exe := filepath.Join(b.TempDir(), name)
+	args := append([]string{"-O3", "-march=native", "-pthread", "-o", exe, "cpp/" + name + ".cpp"}, flags...)
+	if out, err := exec.Command(cxx, args...).CombinedOutput(); err != nil {
+		b.Fatalf("%s.cpp: %v\n%s", name, err, out)
 	}
 	return exe
 }
 
 // runPeer runs a program that prints one figure.
-func runPeer(b *testing.B, exe, what string, n int) float64 {
+func runPeer(b *testing.B, exe, what string, n int, more ...string) float64 {
 	b.Helper()
-	out, err := exec.Command(exe, what, strconv.Itoa(n)).Output()
+	out, err := exec.Command(exe, append([]string{what, strconv.Itoa(n)}, more...)...).Output()
 	if err != nil {
 		b.Fatalf("%s %s: %v", filepath.Base(exe), what, err)
 	}

@@ -12,19 +12,23 @@ import (
 // process to this one; a buffered Go channel between two goroutines of this
 // process; Boost.Lockfree's spsc_queue between two C++ processes. Each of them
 // buffers 1 MiB. All are given a record of 64 bytes with a new number in it; the
-// channel and the queue copy it in and out, ours copies it in and reads it there.
+// channel and the queues copy it in and out, ours copies it in and reads it there.
+// moodycamel's ReaderWriterQueue, between two threads of one C++ process, is shown beside.
 //
 // The bars: 4 times the channel, twice Boost.
 func BenchmarkRingThroughput(b *testing.B) {
 	const n = 20_000_000
-	boost := boostSPSC(b)
-	var ours, channel, cpp []float64
+	boost, rw := boostSPSC(b), readerWriterQueue(b)
+	var ours, channel, cpp, threads []float64
 	for b.Loop() {
 		for range rounds {
 			ours = append(ours, ringThroughput(b, n, 64))
 			channel = append(channel, channelThroughput(n/10))
 			if boost != "" {
-				cpp = append(cpp, runPeer(b, boost, "throughput", n))
+				cpp = append(cpp, runPeer(b, boost, "throughput", n/4))
+			}
+			if rw != "" {
+				threads = append(threads, runPeer(b, rw, "throughput", n/4))
 			}
 		}
 	}
@@ -39,6 +43,11 @@ func BenchmarkRingThroughput(b *testing.B) {
 		p, _ := median(cpp)
 		b.ReportMetric(p/1e6, "boost-M/s")
 		b.ReportMetric(o/p, "shmkit/boost")
+	}
+	if threads != nil {
+		p, _ := median(threads)
+		b.ReportMetric(p/1e6, "rwqueue-M/s")
+		b.ReportMetric(o/p, "shmkit/rwqueue")
 	}
 }
 
@@ -67,18 +76,23 @@ func channelThroughput(n int) float64 {
 	return float64(n) / time.Since(start).Seconds()
 }
 
-// BenchmarkRingSizes is the curve of throughput by record size.
+// BenchmarkRingSizes is the curve of throughput by record size, beside a pipe between the
+// same processes, which is written a record at a time and read in pieces of 64 KiB.
 func BenchmarkRingSizes(b *testing.B) {
-	for _, bytes := range []int{8, 64, 512, 4 << 10, 64 << 10} {
+	for _, bytes := range []int{8, 64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10} {
 		b.Run(fmt.Sprint(bytes), func(b *testing.B) {
 			n := min(10_000_000, (4<<30)/bytes)
-			var rates []float64
+			var rates, pipes []float64
 			for b.Loop() {
 				for range 3 {
 					rates = append(rates, ringThroughput(b, n, bytes))
+					pipes = append(pipes, pipeThroughput(b, min(n/20, 200_000), bytes))
 				}
 			}
 			mid, spread := median(rates)
+			pipe, _ := median(pipes)
+			b.ReportMetric(pipe/1e6, "pipe-M/s")
+			b.ReportMetric(mid/pipe, "shmkit/pipe")
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(mid/1e6, "M/s")
 			b.ReportMetric(mid*float64(bytes)/1e9, "GB/s")
@@ -92,13 +106,16 @@ func BenchmarkRingSizes(b *testing.B) {
 // its 64-byte record.
 func BenchmarkRingRoundTrip(b *testing.B) {
 	const n = 200_000
-	boost := boostSPSC(b)
-	var ours, cpp []float64
+	boost, rw := boostSPSC(b), readerWriterQueue(b)
+	var ours, cpp, threads []float64
 	for b.Loop() {
 		for range rounds {
 			ours = append(ours, percentile(ringRoundTrips(b, n, 8, true), 50))
 			if boost != "" {
-				cpp = append(cpp, runPeer(b, boost, "roundtrip", n))
+				cpp = append(cpp, runPeer(b, boost, "roundtrip", n/2))
+			}
+			if rw != "" {
+				threads = append(threads, runPeer(b, rw, "roundtrip", n/4))
 			}
 		}
 	}
@@ -111,6 +128,10 @@ func BenchmarkRingRoundTrip(b *testing.B) {
 		b.ReportMetric(p, "boost-p50-ns")
 		b.ReportMetric(o/p, "shmkit/boost")
 	}
+	if threads != nil {
+		p, _ := median(threads)
+		b.ReportMetric(p, "rwqueue-p50-ns")
+	}
 }
 
 // BenchmarkRingParked is a round trip for which each side parks and is woken,
@@ -120,7 +141,7 @@ func BenchmarkRingRoundTrip(b *testing.B) {
 // The bar: hot p50 and p99 below half of the socket's.
 func BenchmarkRingParked(b *testing.B) {
 	b.Run("hot", func(b *testing.B) { parked(b, 20_000, 0) })
-	b.Run("cold", func(b *testing.B) { parked(b, 3_000, 100*time.Microsecond) })
+	b.Run("cold", func(b *testing.B) { parked(b, 800, 100*time.Microsecond) })
 }
 
 func parked(b *testing.B, n int, rest time.Duration) {
