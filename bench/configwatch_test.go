@@ -87,7 +87,7 @@ func (l seenLease) Message(p []byte, _ []*os.File) {
 // copied, verified, and given to the loop. Between two changes everybody sleeps.
 // The bars: p50 of 10 µs for one worker, and 1 ms for the last of 64.
 func BenchmarkConfigWatch(b *testing.B) {
-	for _, workers := range []int{1, 64} {
+	for _, workers := range []int{1, 4, 16, 64} {
 		b.Run(fmt.Sprint(workers), func(b *testing.B) {
 			var us []float64
 			for b.Loop() {

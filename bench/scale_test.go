@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -165,8 +166,9 @@ func (nullSink) Sync() error                  { return nil }
 func (nullSink) Close() error                 { return nil }
 
 // rss is the memory of this process in bytes, shared segments that it has touched
-// included.
+// included, garbage not.
 func rss(b *testing.B) int64 {
+	debug.FreeOSMemory()
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
 		b.Fatal(err)
@@ -180,7 +182,8 @@ func rss(b *testing.B) int64 {
 
 // BenchmarkSpawn is the start and the end of one worker that does nothing: a
 // function worker of shmkit with log and configuration attached, os/exec of the same
-// binary, and a process of Python's forkserver.
+// binary, and a process of Python's forkserver. cmd is a foreign program, true, with its
+// output captured line by line, beside os/exec collecting its output.
 func BenchmarkSpawn(b *testing.B) {
 	node, err := shmkit.Start(context.Background(), shmkit.Options{Sinks: []logring.Sink{nullSink{}}})
 	if err != nil {
@@ -192,18 +195,12 @@ func BenchmarkSpawn(b *testing.B) {
 		b.Fatal(err)
 	}
 	const turns = 20
-	var ours, execs, forks []float64
+	var ours, execs, forks, cmds, trues []float64
 	for b.Loop() {
 		for range rounds {
 			begin := time.Now()
 			for range turns {
-				group, err := node.Start(shmkit.Spec{Func: funcNothing, Workers: 1})
-				if err == nil {
-					err = group.Wait()
-				}
-				if err != nil {
-					b.Fatal(err)
-				}
+				startWait(b, node, shmkit.Spec{Func: funcNothing, Workers: 1})
 			}
 			ours = append(ours, time.Since(begin).Seconds()/turns*1e3)
 			begin = time.Now()
@@ -216,6 +213,18 @@ func BenchmarkSpawn(b *testing.B) {
 			if ms, ok := forkserver(b, turns); ok {
 				forks = append(forks, ms)
 			}
+			begin = time.Now()
+			for range turns {
+				startWait(b, node, shmkit.Spec{Cmd: []string{"true"}, Workers: 1})
+			}
+			cmds = append(cmds, time.Since(begin).Seconds()/turns*1e3)
+			begin = time.Now()
+			for range turns {
+				if out, err := exec.Command("true").CombinedOutput(); err != nil {
+					b.Fatal(err, out)
+				}
+			}
+			trues = append(trues, time.Since(begin).Seconds()/turns*1e3)
 		}
 	}
 	o, spread := median(ours)
@@ -225,10 +234,72 @@ func BenchmarkSpawn(b *testing.B) {
 	b.ReportMetric(spread, "spread-%")
 	b.ReportMetric(e, "exec-ms")
 	b.ReportMetric(o/e, "shmkit/exec")
+	c, _ := median(cmds)
+	t, _ := median(trues)
+	b.ReportMetric(c, "cmd-ms")
+	b.ReportMetric(t, "exec-true-ms")
+	b.ReportMetric(c/t, "cmd/exec")
 	if len(forks) > 0 {
 		f, _ := median(forks)
 		b.ReportMetric(f, "forkserver-ms")
 		b.ReportMetric(f/o, "forkserver/shmkit")
+	}
+}
+
+func startWait(b *testing.B, node *shmkit.Node, spec shmkit.Spec) {
+	b.Helper()
+	group, err := node.Start(spec)
+	if err == nil {
+		err = group.Wait()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkSpawnMany is the time of a worker when n are started together and end: a
+// group of function workers, and as many processes of the same binary by os/exec.
+func BenchmarkSpawnMany(b *testing.B) {
+	exe, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, n := range []int{1, 4, 16, 64} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			node, err := shmkit.Start(context.Background(), shmkit.Options{Sinks: []logring.Sink{nullSink{}}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer node.Close()
+			var ours, execs []float64
+			for b.Loop() {
+				for range 5 {
+					begin := time.Now()
+					startWait(b, node, shmkit.Spec{Func: funcNothing, Workers: n})
+					ours = append(ours, time.Since(begin).Seconds()*1e3/float64(n))
+					begin = time.Now()
+					all := make([]*exec.Cmd, n)
+					for i := range all {
+						all[i] = exec.Command(exe, "-test.run", "^$")
+						if err := all[i].Start(); err != nil {
+							b.Fatal(err)
+						}
+					}
+					for _, cmd := range all {
+						if err := cmd.Wait(); err != nil {
+							b.Fatal(err)
+						}
+					}
+					execs = append(execs, time.Since(begin).Seconds()*1e3/float64(n))
+				}
+			}
+			o, spread := median(ours)
+			e, _ := median(execs)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(o, "shmkit-ms")
+			b.ReportMetric(spread, "spread-%")
+			b.ReportMetric(e, "exec-ms")
+		})
 	}
 }
 

@@ -18,11 +18,13 @@ import (
 type curve struct {
 	File, Title, X, Y string
 	LogX, LogY        bool
+	Readme            bool // shown there too; the others only lie in the folder
 	Lines             []line
 }
 
-// A line takes its points from the benchmarks that Bench matches; the first group is
-// the place on the x axis, with Ki and Mi understood.
+// A line takes its points from the benchmarks that Bench matches, and of them the units
+// that Unit does; the one group in either is the place on the x axis, with Ki and Mi
+// understood.
 type line struct {
 	Name, Bench, Unit string
 }
@@ -65,11 +67,11 @@ func drawPlots(dir string, all collected) error {
 }
 
 func (l line) points(all collected) (pts plotter.XYs) {
-	re := regexp.MustCompile("^" + l.Bench + "$")
+	re := regexp.MustCompile("^" + l.Bench + " " + l.Unit + "$")
 	for _, r := range all {
 		for _, f := range r.Figures {
-			m := re.FindStringSubmatch(f.Bench)
-			if m == nil || f.Unit != l.Unit || f.Median <= 0 {
+			m := re.FindStringSubmatch(f.Bench + " " + f.Unit)
+			if m == nil || f.Median <= 0 {
 				continue
 			}
 			if x, ok := place(m[1]); ok {

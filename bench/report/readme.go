@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -61,6 +62,11 @@ func readmeTable(all collected) string {
 			}
 		}
 		fmt.Fprintf(&b, "| %s | %s %s (±%.0f %%) | %s |\n", r.What, number(ours.Median*scale), r.Unit, ours.Spread/2, theirs)
+	}
+	for _, c := range curves {
+		if c.Readme && slices.ContainsFunc(c.Lines, func(l line) bool { return len(l.points(all)) > 0 }) {
+			fmt.Fprintf(&b, "\n![%s](bench/plots/%s)\n", c.Title, c.File)
+		}
 	}
 	short := 0
 	for _, x := range bars {

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -128,6 +129,11 @@ func TestLists(t *testing.T) {
 		if !strings.HasSuffix(c.File, ".svg") || len(c.Lines) == 0 {
 			t.Errorf("curve %+v", c)
 		}
+		for _, l := range c.Lines {
+			if n := regexp.MustCompile(l.Bench + " " + l.Unit).NumSubexp(); n != 1 {
+				t.Errorf("%s: %s: %d groups", c.File, l.Name, n)
+			}
+		}
 	}
 }
 
@@ -155,7 +161,7 @@ func TestPlotsAndReadme(t *testing.T) {
 		}
 	}
 	b, _ := os.ReadFile(readme)
-	for _, want := range []string{"before\n", "\nafter\n", "3.7 µs", "Unix socket: 8.5 µs", "parked wake, p99, against a Unix socket: 0.9, asked ≤ 0.5"} {
+	for _, want := range []string{"before\n", "\nafter\n", "3.7 µs", "Unix socket: 8.5 µs", "(bench/plots/ring-sizes.svg)", "parked wake, p99, against a Unix socket: 0.9, asked ≤ 0.5"} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("no %q in\n%s", want, b)
 		}

@@ -1,0 +1,128 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"runtime/debug"
+	"strconv"
+	"testing"
+	"time"
+
+	"shmkit"
+	"shmkit/logring"
+)
+
+// BenchmarkMemory is the memory of a worker of 64 that have logged once and wait, and
+// what each adds to its node: proportional set sizes, in which a page that is shared
+// counts in parts, and descriptors.
+func BenchmarkMemory(b *testing.B) {
+	const workers = 64
+	node, err := shmkit.Start(context.Background(), shmkit.Options{
+		Dir: b.TempDir(), Config: benchConfig{Level: "info"}, Sinks: []logring.Sink{nullSink{}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer node.Close()
+	debug.FreeOSMemory()
+	before, files := pss(b, os.Getpid()), descriptors(b)
+	if _, err := node.Start(shmkit.Spec{Func: funcQuiet, Workers: workers}); err != nil {
+		b.Fatal(err)
+	}
+	var pids []int
+	for len(pids) < workers {
+		time.Sleep(50 * time.Millisecond)
+		pids = pids[:0]
+		for _, w := range node.Stats().Workers {
+			if w.Live && w.PID > 0 && w.Delivered > 0 && w.PID != os.Getpid() {
+				pids = append(pids, w.PID)
+			}
+		}
+	}
+	var kib []float64
+	var own float64
+	for b.Loop() {
+		time.Sleep(100 * time.Millisecond)
+		for _, pid := range pids {
+			kib = append(kib, pss(b, pid))
+		}
+		debug.FreeOSMemory()
+		own = pss(b, os.Getpid())
+	}
+	mid, spread := median(kib)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(mid, "worker-KiB")
+	b.ReportMetric(spread, "spread-%")
+	b.ReportMetric((own-before)/workers, "node-KiB/worker")
+	b.ReportMetric(float64(descriptors(b)-files)/workers, "node-files/worker")
+}
+
+var pssRE = regexp.MustCompile(`(?m)^Pss:\s+(\d+) kB`)
+
+func pss(b *testing.B, pid int) float64 {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		b.Skip(err)
+	}
+	m := pssRE.FindSubmatch(text)
+	if m == nil {
+		b.Skip("the kernel tells no proportional set size")
+	}
+	kib, _ := strconv.ParseFloat(string(m[1]), 64)
+	return kib
+}
+
+func descriptors(b *testing.B) int {
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		b.Skip(err)
+	}
+	return len(all)
+}
+
+// BenchmarkRecordBytes is what a record of a message and three values takes in the ring,
+// as a native event and as a slog call.
+func BenchmarkRecordBytes(b *testing.B) {
+	const records = 1000
+	for _, party := range hotPaths[:2] {
+		b.Run(party.name, func(b *testing.B) {
+			for b.Loop() {
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(recordBytes(b, party.make, records), "B/record")
+			}
+		})
+	}
+}
+
+func recordBytes(b *testing.B, make func(*logring.Writer) func(int), records int) float64 {
+	c, err := logring.NewCollector(logring.CollectorOptions{Sinks: []logring.Sink{nullSink{}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	files, words, lease, err := c.Donate("bench", 0, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer lease.Close()
+	// The bell rings for nobody: the records stay where they are.
+	w, err := logring.Attach(files, words, func() error { return nil })
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer w.Close()
+	log := make(w)
+	log(0) // what is told once: names, and the declaration of the event
+	before := c.Stats()
+	for i := range records {
+		log(i)
+	}
+	after := c.Stats()
+	if after.Delivered != before.Delivered || len(after.Workers) != 1 {
+		b.Skip("the collector looked by itself")
+	}
+	return float64(after.Workers[0].RingUsed-before.Workers[0].RingUsed) / float64(records)
+}
