@@ -20,15 +20,15 @@ import (
 // ours alone:
 //
 //	processor mask, memory policy   set on the launcher before each fork that wants
-//	                                another one than the last: about 2 µs
+//	                                another one than the last
 //	nice, scheduling, umask         a launcher with these traits, see threadTraits
 //	user, cgroup                    the fork itself (SysProcAttr; clone3)
 //	resource limits                 belong to the whole process, so that no thread can
 //	                                have its own: the child sets them itself, see shim
 //
 // The other way for the limits would be to trace the child (PTRACE_TRACEME) and set
-// them at its exec: 0.1 ms in place of 3 ms, but it fails under a debugger, under
-// strace, and where ptrace is forbidden.
+// them at its exec, which saves the start of a program, but fails under a debugger,
+// under strace, and where ptrace is forbidden.
 
 // impose puts a mask on this thread, which must be locked; nil takes it off again.
 func (l *launcher) impose(m *seatMask) error {

@@ -76,7 +76,7 @@
 //
 // One actor, one file: claim (the run's directory and locks), launcher (the thread
 // that forks), start (what a worker is given), worker (its life, from the start to
-// its last line), output and lines (capture), control and frame (messages), guests
+// its last line; worker_end its end, worker_signal how it is told), output and lines (capture), control and frame (messages), guests
 // and join (processes from outside), group, server, child (the other side); restart
 // (the rules) and supervise (who applies them); monitor, spare, reload, resize; attributes and shim (before the first
 // instruction); contain, mark, orphans, guardian (what is left behind).

@@ -19,13 +19,14 @@ import (
 )
 
 // A starter wants its run to have a server, and to be in it: it joins the one that
-// lives, or becomes it. It prints the pid of the server. The server stays until its
-// standard input ends.
+// lives, or becomes it, when descriptor 3 has ended. It prints the pid of the server,
+// which stays until its standard input ends.
 var _ = proctest.Helper("starter", func(args []string) {
 	fail := func(err error) {
 		fmt.Println("FAILED:", err)
 		os.Exit(1)
 	}
+	io.Copy(io.Discard, os.NewFile(3, "gate"))
 	ctx, cancel := context.WithTimeout(context.Background(), patienceOfTests)
 	defer cancel()
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
@@ -59,9 +60,17 @@ var _ = proctest.Helper("starter", func(args []string) {
 var _ = proctest.Helper("idler", func([]string) {})
 
 // startMany starts n helper processes and returns what each printed when all have
-// ended. Their standard input ends when all but one have.
-func startMany(tb testing.TB, n int, helper string, args ...string) (said []string) {
+// ended. Their standard input ends when all but one have. Their descriptor 3 has
+// ended from the beginning, or, when they are to go together, ends when all are there.
+func startMany(tb testing.TB, n int, together bool, helper string, args ...string) (said []string) {
 	tb.Helper()
+	gate, open, err := os.Pipe()
+	must(tb, err)
+	defer gate.Close()
+	defer open.Close()
+	if !together {
+		open.Close()
+	}
 	stay, leave, err := os.Pipe()
 	must(tb, err)
 	defer stay.Close()
@@ -70,10 +79,12 @@ func startMany(tb testing.TB, n int, helper string, args ...string) (said []stri
 	outs := make([]strings.Builder, n)
 	for i := range n {
 		cmd := proctest.Command(tb, helper, args...)
-		cmd.Stdin, cmd.Stdout = stay, &outs[i]
+		cmd.Stdin, cmd.Stdout, cmd.ExtraFiles = stay, &outs[i], []*os.File{gate}
 		must(tb, cmd.Start())
 		go func(cmd *exec.Cmd) { ended <- cmd.Wait() }(cmd)
 	}
+	open.Close()
+	defer time.AfterFunc(patienceOfTests, func() { leave.Close() }).Stop() // several servers would wait for each other
 	for i := range n {
 		if i == n-1 {
 			leave.Close() // the last one is the server
@@ -89,11 +100,11 @@ func startMany(tb testing.TB, n int, helper string, args ...string) (said []stri
 }
 
 // race starts n starters and checks that they found one server among them.
-func race(tb testing.TB, n int) time.Duration {
+func race(tb testing.TB, n int, together bool) time.Duration {
 	tb.Helper()
 	dir := tb.TempDir()
 	begin := time.Now()
-	said := startMany(tb, n, "starter", dir)
+	said := startMany(tb, n, together, "starter", dir)
 	d := time.Since(begin)
 	for i, s := range said {
 		if pid, err := strconv.Atoi(s); err != nil || pid <= 0 || s != said[0] {
@@ -113,7 +124,7 @@ func TestRacingStarters(t *testing.T) {
 	if stress() {
 		n = 256
 	}
-	race(t, n)
+	race(t, n, true)
 	proctest.Command(t, "idler") // in use
 }
 
@@ -124,9 +135,9 @@ func BenchmarkRacingStarters(b *testing.B) {
 	var ours, bare time.Duration
 	for b.Loop() {
 		begin := time.Now()
-		startMany(b, n, "idler")
+		startMany(b, n, false, "idler")
 		bare += time.Since(begin)
-		ours += race(b, n)
+		ours += race(b, n, false)
 	}
 	b.ReportMetric(bare.Seconds()*1e3/float64(b.N), "nothing-ms")
 	b.ReportMetric(ours.Seconds()*1e3/float64(b.N), "race-ms")

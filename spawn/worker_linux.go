@@ -1,22 +1,13 @@
 package spawn
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
-
-// linger is how long, after the end of a worker, the rest of its process group
-// may go on writing before it is killed, if something of it still holds the output:
-// in a shell script with exec > >(tee log), tee has the last lines. A variable for
-// tests.
-var linger = 250 * time.Millisecond
 
 // A worker is one child process, from its start to its last line.
 type worker struct {
@@ -154,112 +145,6 @@ func (w *worker) setReady() {
 	}
 }
 
-// awaitDeath returns when the process is dead and not yet reaped. lost says that
-// somebody else has reaped it.
-func (w *worker) awaitDeath() (lost bool) {
-	w.pidConn.Read(func(fd uintptr) bool {
-		var info unix.Siginfo
-		for {
-			err := unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-			switch err {
-			case syscall.EINTR:
-				continue
-			case nil, syscall.EAGAIN:
-				return info.Signo != 0
-			}
-			lost = true
-			return true
-		}
-	})
-	return lost
-}
-
-// isZombie reports whether a dead worker still waits to be reaped. If not, some
-// other code of this process has waited for it, and its pid is not to be used.
-func (w *worker) isZombie() (yes bool) {
-	w.pidConn.Control(func(fd uintptr) {
-		var info unix.Siginfo
-		err := unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-		yes = err != syscall.ECHILD
-	})
-	return yes
-}
-
-// awaitOutput waits, for a short while, for whoever else has the worker's output.
-func (w *worker) awaitOutput() {
-	if w.isStopping() {
-		return
-	}
-	var timeout <-chan time.Time
-	for _, c := range w.out {
-		select {
-		case <-c.done:
-			continue
-		default:
-		}
-		if timeout == nil {
-			t := time.NewTimer(linger)
-			defer t.Stop()
-			timeout = t.C
-		}
-		select {
-		case <-c.done:
-		case <-timeout:
-			return
-		}
-	}
-}
-
-// reap takes the exit status and makes the account.
-func (w *worker) reap(lost bool) Exit {
-	var ws syscall.WaitStatus
-	var ru syscall.Rusage
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if beats, _ := w.pulse.read(); beats != w.beats {
-		w.beats, w.lastBeat = beats, time.Now()
-	}
-	for !lost {
-		_, err := syscall.Wait4(w.pid, &ws, 0, &ru)
-		if err == nil {
-			break
-		}
-		lost = err != syscall.EINTR
-	}
-	w.reaped = true
-	x := Exit{
-		Group: w.g.name, Rank: w.rank, Pid: w.pid,
-		Stopped:    w.stopping,
-		Reason:     w.reason,
-		Message:    w.message,
-		UserTime:   time.Duration(ru.Utime.Nano()),
-		SystemTime: time.Duration(ru.Stime.Nano()),
-		MaxRSS:     int64(ru.Maxrss) << 10,
-		Beats:      w.beats,
-		LastBeat:   w.lastBeat,
-		Started:    w.started,
-		Ended:      time.Now(),
-	}
-	switch {
-	case lost:
-		x.Code = -1
-		if x.Message == "" {
-			x.Message = "other code of this process has waited for it (wait4(-1)?)"
-		}
-	case ws.Signaled():
-		x.Signal, x.Core = ws.Signal(), ws.CoreDump()
-		x.Code = 128 + int(x.Signal)
-		x.OOM = x.Signal == syscall.SIGKILL && !w.stopping && w.g.s.oom.claim()
-	default:
-		x.Code = ws.ExitStatus()
-	}
-	w.outMu.Lock()
-	x.Stderr = w.tail.last()
-	w.outMu.Unlock()
-	w.exit = x
-	return x
-}
-
 // takeOutput finds out who takes the output, once the leases are there.
 func (w *worker) takeOutput() {
 	w.outMu.Lock()
@@ -276,15 +161,6 @@ func (w *worker) introduce() {
 	for addr, l := range w.leases {
 		if st, ok := l.Closer.(Starter); ok {
 			st.Started(w.pid, w.sender(addr))
-		}
-	}
-}
-
-// tellEnd tells the leases how their worker ended.
-func (w *worker) tellEnd(x Exit) {
-	for _, l := range w.leases {
-		if e, ok := l.Closer.(Ender); ok {
-			e.Ended(x)
 		}
 	}
 }
@@ -357,90 +233,6 @@ func (w *worker) sender(addr int) func(payload []byte, files ...*os.File) error 
 	}
 }
 
-// signal sends sig to the worker's process group, and to the worker itself if it
-// has left that. It never reaches a stranger: a pid is given to somebody else only
-// after it was reaped, and that happens under the same lock.
-func (w *worker) signal(sig syscall.Signal) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.reaped {
-		return os.ErrProcessDone
-	}
-	err := syscall.Kill(-w.pid, sig)
-	if pgid, e := syscall.Getpgid(w.pid); e == nil && pgid != w.pid {
-		err = syscall.Kill(w.pid, sig)
-	}
-	if err == syscall.ESRCH {
-		return os.ErrProcessDone
-	}
-	return err
-}
-
-// terminate asks the worker to stop, once. SIGCONT lets one that was stopped by a
-// signal take notice.
-func (w *worker) terminate() {
-	if !w.setStopping(ReasonStop) {
-		w.signal(syscall.SIGTERM)
-		w.signal(syscall.SIGCONT)
-	}
-}
-
-func (w *worker) kill() {
-	w.setStopping(ReasonStop)
-	w.signal(syscall.SIGKILL)
-}
-
-// end asks the worker to stop, for a reason, and kills it when the time is over. A
-// negative time kills at once.
-func (w *worker) end(why Reason, timeout time.Duration) {
-	if timeout < 0 {
-		w.setStopping(why)
-		w.kill()
-		return
-	}
-	if w.setStopping(why) {
-		return
-	}
-	w.signal(syscall.SIGTERM)
-	w.signal(syscall.SIGCONT)
-	w.killIn(timeout)
-}
-
-// killIn kills the worker when it has not ended by then.
-func (w *worker) killIn(timeout time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.reaped {
-		w.deadline = time.AfterFunc(timeout, w.kill)
-	}
-}
-
-func (w *worker) cancelDeadline() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.deadline != nil {
-		w.deadline.Stop()
-	}
-}
-
-// setStopping notes that the server ends the worker; the first reason counts, but
-// nothing is a reason once it is dead.
-func (w *worker) setStopping(why Reason) (was bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	was, w.stopping = w.stopping, true
-	if !was {
-		w.reason = why
-	}
-	return was
-}
-
-func (w *worker) isStopping() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.stopping
-}
-
 func (w *worker) info() Info {
 	i := Info{Group: w.g.name, Rank: w.rank, Size: w.size, Pid: w.pid, State: Running}
 	if w.ctl != nil {
@@ -465,23 +257,4 @@ func (w *worker) info() Info {
 	default:
 	}
 	return i
-}
-
-func closeLeases(leases []lease) error {
-	var errs []error
-	for _, l := range leases {
-		if l.Closer == nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("close resource %q: %w", l.name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func closeFiles(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
 }
