@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"regexp"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,8 +15,8 @@ import (
 )
 
 // BenchmarkMemory is the memory of a worker of 64 that have logged once and wait, and
-// what each adds to its node: proportional set sizes, in which a page that is shared
-// counts in parts, and descriptors.
+// what each adds to its node. A worker's is its proportional set size, in which a page
+// that is shared counts in parts; the node's is what it has more in memory, and open.
 func BenchmarkMemory(b *testing.B) {
 	const workers = 64
 	node, err := shmkit.Start(context.Background(), shmkit.Options{
@@ -27,7 +27,7 @@ func BenchmarkMemory(b *testing.B) {
 	}
 	defer node.Close()
 	debug.FreeOSMemory()
-	before, files := pss(b, os.Getpid()), descriptors(b)
+	before, files := rollup(b, os.Getpid(), "Rss"), descriptors(b)
 	if _, err := node.Start(shmkit.Spec{Func: funcQuiet, Workers: workers}); err != nil {
 		b.Fatal(err)
 	}
@@ -46,10 +46,10 @@ func BenchmarkMemory(b *testing.B) {
 	for b.Loop() {
 		time.Sleep(100 * time.Millisecond)
 		for _, pid := range pids {
-			kib = append(kib, pss(b, pid))
+			kib = append(kib, rollup(b, pid, "Pss"))
 		}
 		debug.FreeOSMemory()
-		own = pss(b, os.Getpid())
+		own = rollup(b, os.Getpid(), "Rss")
 	}
 	mid, spread := median(kib)
 	b.ReportMetric(0, "ns/op")
@@ -59,19 +59,18 @@ func BenchmarkMemory(b *testing.B) {
 	b.ReportMetric(float64(descriptors(b)-files)/workers, "node-files/worker")
 }
 
-var pssRE = regexp.MustCompile(`(?m)^Pss:\s+(\d+) kB`)
-
-func pss(b *testing.B, pid int) float64 {
+// rollup returns KiB of a process's memory.
+func rollup(b *testing.B, pid int, field string) float64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
 		b.Skip(err)
 	}
-	m := pssRE.FindSubmatch(text)
-	if m == nil {
-		b.Skip("the kernel tells no proportional set size")
+	_, rest, _ := strings.Cut(string(text), "\n"+field+":")
+	kib, err := strconv.ParseFloat(strings.Fields(rest + " ?")[0], 64)
+	if err != nil {
+		b.Skipf("the kernel does not tell %s", field)
 	}
-	kib, _ := strconv.ParseFloat(string(m[1]), 64)
 	return kib
 }
 

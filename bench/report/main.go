@@ -5,7 +5,7 @@
 //
 // It writes results/SUITE.json (every figure, with the machine it was measured on),
 // BARS.md (what shmkit holds itself to, and whether it holds), plots/*.svg, and the
-// part of ../README.md between the bench markers. With -from nothing is run.
+// parts of ../README.md and ../docs/SCALING.md between the bench markers. With -from nothing is run.
 package main
 
 import (
@@ -81,5 +81,8 @@ func run(ctx context.Context, dir, plots, bars, readme, only string, from bool) 
 	if readme == "" {
 		return nil
 	}
-	return updateReadme(readme, all)
+	if err := updateReadme(readme, all); err != nil {
+		return err
+	}
+	return updateScaling(filepath.Join(filepath.Dir(readme), "docs", "SCALING.md"), all)
 }

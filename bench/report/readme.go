@@ -26,7 +26,10 @@ type row struct {
 	TheirsBench string  // default: Bench
 }
 
-func updateReadme(path string, all collected) error {
+func updateReadme(path string, all collected) error { return between(path, readmeTable(all)) }
+
+// between replaces what is between the markers of a file.
+func between(path, text string) error {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -36,7 +39,7 @@ func updateReadme(path string, all collected) error {
 	if !ok1 || !ok2 {
 		return fmt.Errorf("%s: the markers %q and %q are missing", path, beginMark, endMark)
 	}
-	return os.WriteFile(path, []byte(before+beginMark+"\n"+readmeTable(all)+endMark+after), 0o644)
+	return os.WriteFile(path, []byte(before+beginMark+"\n"+text+endMark+after), 0o644)
 }
 
 func readmeTable(all collected) string {

@@ -108,6 +108,14 @@ func TestListsNameWhatExists(t *testing.T) {
 			exists(r.TheirsBench, "Benchmark")
 		}
 	}
+	for _, in := range scalingInputs {
+		for _, x := range in.From {
+			exists(x[0], "Benchmark")
+		}
+	}
+	for _, c := range scalingChecks {
+		exists(c.Bench, "Benchmark")
+	}
 	for _, h := range hotPaths {
 		exists(strings.TrimPrefix(h.Package, "./")+"."+h.Bench, "Benchmark")
 	}
@@ -168,6 +176,40 @@ func TestPlotsAndReadme(t *testing.T) {
 	}
 	if strings.Contains(string(b), "old") {
 		t.Errorf("the old part stayed:\n%s", b)
+	}
+}
+
+// The model is computed from its inputs, and not at all without one of them.
+func TestScaling(t *testing.T) {
+	r := newResults("compare")
+	for _, in := range scalingInputs {
+		for _, x := range in.From {
+			if (collected{r}).find(x[0], x[1]) == nil {
+				r.add(x[0], x[1], float64(len(r.Figures)+1))
+				r.Figures[len(r.Figures)-1].Median = float64(len(r.Figures))
+			}
+		}
+	}
+	path := filepath.Join(t.TempDir(), "SCALING.md")
+	os.WriteFile(path, []byte("a\n"+beginMark+"\nold\n"+endMark+"\nz\n"), 0o600)
+	if err := updateScaling(path, collected{r}); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := os.ReadFile(path)
+	// c = 1000/2 ns and q = 0, since the 4th figure is not below the 3rd.
+	for _, want := range []string{"a\n", "\nz\n", "| c | ns a record, collector and JSON alone on one processor | 500 |", "| 2 M | 2 M | 2 M |", "not measured"} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("no %q in\n%s", want, b)
+		}
+	}
+	r.Figures = r.Figures[1:]
+	if _, err := scalingTables(collected{r}); err == nil || !strings.Contains(err.Error(), "bench.Workers/1 records/s was not measured") {
+		t.Errorf("without an input: %v", err)
+	}
+	for _, c := range scalingChecks {
+		if c.Bench == "" || c.Unit == "" {
+			t.Errorf("check %+v", c.What)
+		}
 	}
 }
 
