@@ -23,6 +23,7 @@ var bars = []bar{
 	{Area: "logring", What: "slog call, against phuslu's slog handler", Bench: "bench.HotPath", Unit: "phuslu-slog/slog", Least: 1},
 	{Area: "logring", What: "slog call, against zerolog to a pipe", Bench: "bench.LogCall", Unit: "peer/shmkit", Least: 1},
 	{Area: "logring", What: "burst of 64 goroutines, against zerolog to one file", Bench: "bench.Crowd", Unit: "peer/shmkit", Least: 5},
+	{Area: "logring", What: "records into rotated files, against slog over lumberjack", Bench: "bench.Rotate", Unit: "lumberjack/shmkit", Least: 1},
 	{Area: "logring", What: "disabled native call, ns", Bench: "logring.Event/native_disabled", Unit: "ns/op", Most: 3},
 	{Area: "logring", What: "disabled slog call, ns", Bench: "logring.Event/slog_disabled", Unit: "ns/op", Most: 10},
 	{Area: "logring", What: "collector, text on one processor, M records/s (0.8 times quill's 2.9–3.1)", Bench: "logring.Backend/text/1", Unit: "Mrec/s", Least: 2.4},
@@ -44,10 +45,12 @@ var bars = []bar{
 	{Area: "cfgblob", What: "processor time of 8 watches without a change, µs/s", Bench: "bench.ConfigIdle", Unit: "cpu-µs/s", Most: 100},
 
 	{Area: "spawn", What: "spawn rate, against a bare fork and exec loop", Bench: "spawn.SpawnRate/per=1", Unit: "rate/bare", Least: 0.8},
+	{Area: "spawn", What: "descriptors in the node for each worker", Bench: "bench.Memory", Unit: "node-files/worker", Most: 5},
 	{Area: "spawn", What: "start and join, against Python's forkserver", Bench: "spawn.PythonForkserver", Unit: "times-faster", Least: 1},
 	{Area: "spawn", What: "one more worker from a spare, p99, against a cold start", Bench: "spawn.Spare", Unit: "p99/cold", Most: 0.25},
 	{Area: "spawn", What: "heartbeat, ns", Bench: "spawn.Beat", Unit: "ns/op", Most: 10},
 	{Area: "spawn", What: "successor of a killed server, p99, ms", Bench: "spawn.Successor", Unit: "p99-ms", Most: 250},
+	{Area: "spawn", What: "256 processes that race to be the server of one run, against 256 that do nothing", Bench: "spawn.RacingStarters", Unit: "race/nothing", Most: 2},
 	{Area: "spawn", What: "stop of 256 workers, seconds beyond the deadline", Bench: "spawn.Stop256", Unit: "s-beyond-deadline", Most: 1},
 
 	{Area: "call", What: "a function of the owner called and answered, p50, against net/rpc on a Unix socket", Bench: "call.ProxyCall", Unit: "netrpc-ratio", Most: 1},

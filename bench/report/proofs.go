@@ -24,6 +24,7 @@ var proofs = []proof{
 	{"spawn", "server killed: no process of its workers is alive a second later", "spawn.TestKilledServerLeavesNobody"},
 	{"spawn", "ends of all kinds: the right code and signal", "spawn.TestExitCodesAndSignals"},
 	{"spawn", "threads of the server end meanwhile: no worker dies of it", "spawn.TestThreadsEndWorkersLive"},
+	{"spawn", "start and stop, over and over: no descriptor, thread or goroutine more", "spawn.TestNothingAccumulates"},
 	{"spawn", "racing starters: one server, nobody fails for another reason", "spawn.TestSingletonRace"},
 	{"spawn", "the restart rules equal their model in random sequences of failures", "spawn.TestRestartRulesEqualTheModel"},
 	{"dataio", "database/sql's own tests, direct and forwarded: the same pass and fail", "dataio/sqlproxy.TestSuiteOfDatabaseSQL"},
