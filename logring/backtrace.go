@@ -95,7 +95,7 @@ func (r *inlet) bringOut(k *collection, upTo, before, now int64, pid int) {
 		t.raw = markBacktrace(t.raw[:0], payload)
 		p, in := k.shelf.put(t.raw)
 		r.from.attempted.Add(1) // its worker does not count it
-		k.m.enqueue(&t.source, entry{key: before - 1, arrived: now, p: p, in: in, from: r.from, pid: pid}, now)
+		k.m.enqueue(&t.source, entry{key: before - 1, arrived: now, p: p, in: in, from: r.from, pid: pid}, before)
 	}
 	if t.first != nil {
 		if t.key > upTo {

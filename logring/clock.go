@@ -55,87 +55,157 @@ var ticksTrusted = sync.OnceValue(func() bool {
 	return hasTicks && err == nil && strings.TrimSpace(string(b)) == "tsc"
 })
 
-// A tickClock converts ticks of the time stamp counter to CLOCK_MONOTONIC. It is a
-// line through the last reading of both, whose slope comes from the first and the
-// last. Records are converted soon after they were made, so the slope hardly
-// matters: wrong by 50 ppm it makes 50 ns in a window of a millisecond.
+// A tickClock converts ticks of the time stamp counter to CLOCK_MONOTONIC, by a chain
+// of lines that is never broken: a later tick is never an earlier time, whenever the
+// two are converted. A new reading of both clocks does not move the line, it bends it,
+// so that it meets the other clock at the next reading. (As adjtime does to a clock.)
 type tickClock struct {
-	ticks uint64 // at the last reading
-	mono  int64
-	wall  int64  // of the wall clock then, for who reads a segment left behind
-	slope uint64 // ns per tick << 32
+	line
+	wall int64 // of the wall clock at the line's beginning, for who reads a segment left behind
 
-	first struct {
-		ticks uint64
-		mono  int64
-	}
+	last   reading // the latest
+	period int64   // ns from there to the next one
+	older  [8]line // those before, the youngest first
 }
 
-// read takes both clocks.
-func (k *tickClock) read() {
-	best := ^uint64(0)
-	for range 4 { // as in origin
+// A line is in force from its beginning to that of its successor.
+type line struct {
+	ticks uint64
+	mono  int64
+	slope uint64 // ns per tick << 32; 0: none
+}
+
+func (l *line) at(ticks uint64) int64 {
+	d := int64(ticks - l.ticks)
+	neg := d < 0
+	if neg {
+		d = -d
+	}
+	hi, lo := bits.Mul64(uint64(d), l.slope)
+	ns := int64(hi<<32 | lo>>32)
+	if neg {
+		ns = -ns
+	}
+	return l.mono + ns
+}
+
+// A reading is what both clocks showed at one moment.
+type reading struct {
+	ticks uint64
+	mono  int64
+	width uint64 // ticks between the two looks around the moment
+}
+
+// readBoth takes both clocks, as often as it takes to do so without an interruption.
+func readBoth() (best reading) {
+	best.width = ^uint64(0)
+	for range 64 {
 		t0 := rdtsc()
 		mono := monotonic()
-		if d := rdtsc() - t0; d < best {
-			best, k.ticks, k.mono = d, t0+d/2, mono
+		if d := rdtsc() - t0; d < best.width {
+			best = reading{ticks: t0 + d/2, mono: mono, width: d}
+		}
+		if best.width < 1000 { // a third of a microsecond; undisturbed it is a fifth of that
+			break
 		}
 	}
+	return best
+}
+
+const (
+	// clockSkew is how far keys and the collector's clock may disagree, in ns: what
+	// both sides read a clock's offset with, and the bends, many times over.
+	clockSkew = 10_000
+
+	// The first line comes from two readings minBase apart, whose error is some 20 ns;
+	// then the readings are firstPeriod apart, twice as far each time, up to
+	// clockPeriod. In ns.
+	minBase     = 100_000
+	firstPeriod = int64(time.Millisecond)
+	clockPeriod = int64(time.Second)
+
+	// maxBend is by how much a line may be off and still be bent. More is another
+	// world: the machine was suspended, or moved to another one.
+	maxBend = int64(time.Millisecond)
+
+	// freeBend is more than two readings differ by.
+	freeBend = 500
+)
+
+// begin makes the first line.
+func (k *tickClock) begin() {
+	k.wall = time.Now().UnixNano()
+	k.mono = monotonic()
+	k.last.mono, k.period = k.mono, clockPeriod
+	if !ticksTrusted() {
+		return
+	}
+	first := readBoth()
+	second := readBoth()
+	for second.mono-first.mono < minBase || second.ticks <= first.ticks {
+		second = readBoth()
+	}
+	k.period = 0
+	k.restart(first, second)
+}
+
+// restart makes a line of its own through two readings, for all ticks.
+func (k *tickClock) restart(from, to reading) {
+	k.line = line{ticks: to.ticks, mono: to.mono, slope: slopeOf(from, to)}
+	k.last, k.older = to, [8]line{}
+	k.period = min(max(2*k.period, firstPeriod), clockPeriod)
 	k.wall = time.Now().UnixNano()
 }
 
-// begin takes the first reading, and a second one as soon as that makes a slope.
-func (k *tickClock) begin() {
-	if !ticksTrusted() {
-		k.mono, k.wall = monotonic(), time.Now().UnixNano()
-		return
-	}
-	k.read()
-	k.first.ticks, k.first.mono = k.ticks, k.mono
-	for k.slope == 0 {
-		k.update()
-	}
+func slopeOf(from, to reading) uint64 {
+	ns := uint64(to.mono - from.mono)
+	slope, _ := bits.Div64(ns>>32, ns<<32, to.ticks-from.ticks)
+	return slope
 }
 
-// clockSkew is how far keys and the collector's clock may disagree, in ns: what
-// both sides read a clock's offset with, and the slope, many times over.
-const clockSkew = 10_000
+// due reports whether it is time for a reading.
+func (k *tickClock) due(now int64) bool { return now-k.last.mono >= k.period }
 
-// clockPeriod is how often the collector reads the clocks again, in ns.
-const clockPeriod = int64(time.Second)
-
-// minBase is how far two readings have to be apart to make a slope: their error is
-// some 20 ns.
-const minBase = 100_000
-
-// update takes a new reading.
-func (k *tickClock) update() {
+// update takes a new reading. free says that no key that was made by the lines so far
+// is still compared with any to come: then a line that is too old need not be met.
+func (k *tickClock) update(free bool) {
 	if !ticksTrusted() {
 		k.mono, k.wall = monotonic(), time.Now().UnixNano()
+		k.last.mono = k.mono
 		return
 	}
-	k.read()
-	ns, ticks := uint64(k.mono-k.first.mono), k.ticks-k.first.ticks
-	if ns < minBase || ticks < ns>>16 {
+	k.bend(readBoth(), free)
+}
+
+func (k *tickClock) bend(r reading, free bool) {
+	ns, ticks := r.mono-k.last.mono, r.ticks-k.last.ticks
+	if ns < minBase || ticks>>63 != 0 || ticks <= uint64(ns)>>32 {
+		return // clocks that do not go on
+	}
+	off := r.mono - k.line.at(r.ticks)
+	// Nothing is compared with what comes: after a sleep, in which a line gets old.
+	if off > maxBend || off < -maxBend || free && (off > freeBend || off < -freeBend) {
+		k.restart(k.last, r)
 		return
 	}
-	k.slope, _ = bits.Div64(ns>>32, ns<<32, ticks)
+	slope := slopeOf(k.last, r)
+	k.period = min(2*k.period, clockPeriod)
+	// Off by so much, to be made good within a period.
+	bent := int64(slope) + int64(float64(slope)*float64(off)/float64(k.period))
+	copy(k.older[1:], k.older[:])
+	k.older[0] = k.line
+	k.line = line{ticks: r.ticks, mono: k.line.at(r.ticks), slope: uint64(max(bent, int64(slope/2)))}
+	k.last, k.wall = r, time.Now().UnixNano()
 }
 
 // monotonic converts ticks. Ticks that no clock showed (a lie) give a time far off,
 // which the merge bounds.
 func (k *tickClock) monotonic(ticks uint64) int64 {
-	d := int64(ticks - k.ticks)
-	neg := d < 0
-	if neg {
-		d = -d
+	l := &k.line
+	for i := 0; int64(ticks-l.ticks) < 0 && i < len(k.older) && k.older[i].slope != 0; i++ {
+		l = &k.older[i]
 	}
-	hi, lo := bits.Mul64(uint64(d), k.slope)
-	ns := int64(hi<<32 | lo>>32)
-	if neg {
-		ns = -ns
-	}
-	return k.mono + ns
+	return l.at(ticks)
 }
 
 // A clockNote is a tickClock in the node's page, so that the records of a segment

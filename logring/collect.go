@@ -109,7 +109,7 @@ func (k *collection) takeMail() mail {
 // pass takes what the rings hold, at most limit bytes of each, beginning with
 // another one each time. It reports whether there is reason to look again at once.
 func (k *collection) pass(limit int) (again bool) {
-	k.c.setClocks()
+	k.c.setClocks(k.m.count == 0)
 	now := k.c.now()
 	k.c.local.queue.take(k, now)
 	first := k.next
@@ -135,16 +135,18 @@ func (k *collection) pass(limit int) (again bool) {
 }
 
 // setClocks reads the clocks that the times of events are converted with.
-func (c *Collector) setClocks() {
+//
+// free: nothing is held that the old lines have timed.
+func (c *Collector) setClocks(free bool) {
 	t := time.Now()
 	now := monotonicOf(t)
 	c.wall = t.UnixNano() - now
-	if now-c.clock.mono < clockPeriod {
+	if !c.clock.due(now) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.clock.update()
+	c.clock.update(free)
 	for _, r := range c.rings {
 		r.touch(func() { r.page.clock.store(&c.clock) })
 	}
