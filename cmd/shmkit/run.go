@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"shmkit"
+	"shmkit/cfgblob"
 	"shmkit/logring"
 )
 
@@ -27,6 +28,11 @@ type runOptions struct {
 	log         sinksFlag
 	noLogLock   bool
 	stopTimeout time.Duration
+	stopSignals signalsFlag
+	secrets     []string
+	grants      []string
+	crashDir    string
+	spec        specFlags
 }
 
 func newRunCommand() *cobra.Command {
@@ -69,11 +75,11 @@ makes shmkit open its log files anew, after somebody has renamed them.
 The configuration is what the files of --config hold (JSON, YAML, TOML; later
 ones win), then the assignments of --set. VALUE is JSON, or else a string.
 
-SIGINT and SIGTERM stop the workers: SIGTERM to each, SIGKILL to those that are
+SIGINT, SIGTERM and the signals of --stop-signal stop the workers: SIGTERM to each, SIGKILL to those that are
 still there after the stop timeout; a second SIGINT kills at once. Then what
 they wrote is drained and flushed; an interrupt during that gives it up. When
 nobody reads standard output any more, the workers are stopped, too. A failing
-worker does not stop the others.
+worker does not stop the others; --restart starts it again.
 
 The exit code is 0, or that of the worst worker (128+signal), or 1 if records
 could not be written.`,
@@ -102,6 +108,12 @@ could not be written.`,
 	f.Var(&o.log, "log", "where records go: "+sinkForms+" (repeatable; default console)")
 	f.BoolVar(&o.noLogLock, "no-log-lock", false, "do not lock the files of --log: for a file system of several machines")
 	f.DurationVar(&o.stopTimeout, "stop-timeout", o.stopTimeout, "time from SIGTERM to SIGKILL when the run is stopped")
+	f.Var(&o.stopSignals, "stop-signal", "a signal that means the same as SIGTERM, as in USR1 (repeatable)")
+	f.StringArrayVar(&o.secrets, "secret", nil, "configuration `KEYS` whose values are shown nowhere, as in db.password or *.token (repeatable)")
+	f.StringArrayVar(&o.grants, "grant", nil, "configuration `KEYS` that workers may change over their own connection (repeatable)")
+	f.StringVar(&o.crashDir, "crash-dir", "", "keep the log of workers that attach themselves in `DIR`: what a killed run had not written, the next one writes")
+	o.spec.register(f)
+	cmd.MarkFlagDirname("crash-dir")
 	cmd.MarkFlagFilename("config", "json", "yaml", "yml", "toml")
 	cmd.RegisterFlagCompletionFunc("log", cobra.FixedCompletions(
 		[]cobra.Completion{"console", "text:", "json:", "rotate:", "sqlite:", "postgres://", "syslog", "journald", "otlp://"}, cobra.ShellCompDirectiveNoSpace))
@@ -119,7 +131,7 @@ func (o *runOptions) run(ctx context.Context, command []string, stdout io.Writer
 	if err := checkCommand(command[0]); err != nil {
 		return err
 	}
-	stop := watchSignals()
+	stop := watchSignals(o.stopSignals...)
 	defer stop.release()
 
 	specs := o.log
@@ -137,12 +149,17 @@ func (o *runOptions) run(ctx context.Context, command []string, stdout io.Writer
 		LevelKey:    "-", // the configuration is the command's own: no key means anything to shmkit
 		Sinks:       sinks.all,
 		StopTimeout: o.killAfter(),
+		Store:       cfgblob.StoreOptions{Secrets: o.secrets},
+		Grants:      o.granted(),
+		Log:         logring.CollectorOptions{CrashDir: o.crashDir},
 	})
 	if err != nil {
 		sinks.discard()
 		return err
 	}
-	group, err := node.Start(shmkit.Spec{Cmd: command, Workers: int(o.workers), Env: workerEnv()})
+	spec := shmkit.Spec{Cmd: command, Workers: int(o.workers), Env: workerEnv()}
+	o.spec.apply(&spec)
+	group, err := node.Start(spec)
 	if err != nil {
 		err = errors.Join(err, node.Close())
 		sinks.discard()
@@ -151,6 +168,14 @@ func (o *runOptions) run(ctx context.Context, command []string, stdout io.Writer
 	waitErr := stop.wait(group)
 	closeErr := stop.close(node)
 	return outcome(waitErr, closeErr, node.Stats())
+}
+
+// granted is what --grant allows every worker.
+func (o *runOptions) granted() []cfgblob.Grant {
+	if len(o.grants) == 0 {
+		return nil
+	}
+	return []cfgblob.Grant{{Keys: o.grants}}
 }
 
 // killAfter is the stop timeout; one of 0 kills at once.

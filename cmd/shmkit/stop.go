@@ -25,8 +25,9 @@ type stopper struct {
 // errAbandoned ends a flush that does not end by itself.
 var errAbandoned = &codeError{128 + int(syscall.SIGINT), errors.New("interrupted again while the last records were being written: some may be missing")}
 
-// watchSignals begins to collect signals. They act once wait or close runs.
-func watchSignals() *stopper {
+// watchSignals begins to collect signals, more besides the usual ones. They act
+// once wait or close runs.
+func watchSignals(more ...syscall.Signal) *stopper {
 	s := &stopper{
 		signals: make(chan os.Signal, 8),
 		pipe:    make(chan os.Signal, 1),
@@ -35,6 +36,9 @@ func watchSignals() *stopper {
 	stops := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
 		stops = append(stops, syscall.SIGHUP)
+	}
+	for _, sig := range more {
+		stops = append(stops, sig)
 	}
 	signal.Notify(s.signals, stops...)
 	signal.Notify(s.pipe, syscall.SIGPIPE)
