@@ -97,7 +97,7 @@ func (s *Server) releaseContainment() {
 func (s *Server) isWorker(pid int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.pids[pid]
+	return s.pids[pid] != nil
 }
 
 // isOver reports whether a worker has ended.
@@ -119,8 +119,12 @@ func (s *Server) enrol() uint64 {
 // started and over keep the list of the workers that run.
 func (s *Server) started(w *worker) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pids[w.pid] = true
+	s.pids[w.pid] = w
+	ready := s.notices.wasEarly(w.pid)
+	s.mu.Unlock()
+	if ready {
+		w.setReady()
+	}
 }
 
 func (s *Server) over(w *worker) {

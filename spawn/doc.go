@@ -26,7 +26,9 @@
 // # Two kinds of workers
 //
 // A foreign command ([Spec].Cmd) gets the run, its rank and the size in its
-// environment and nothing else: no plumbing and no extra descriptors.
+// environment and nothing else: no plumbing and no extra descriptors. With
+// [Spec].ReadyTimeout it also gets NOTIFY_SOCKET, and says there that it is ready, as
+// sd_notify(3) does.
 //
 // A function worker ([Spec].Func) is the server's own binary once more. It calls
 // [Attach] as early as it can and dispatches on [Child].Func. It is connected to

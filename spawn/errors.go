@@ -116,7 +116,7 @@ func (e *NotReadyError) Error() string {
 	if e.Exit != nil && e.Exit.Reason != ReasonNotReady {
 		return fmt.Sprintf("spawn: ended before it was ready: %s", e.Exit)
 	}
-	return fmt.Sprintf("spawn: worker %d (pid %d) of group %q was not ready within %v and was killed: let it call Child.Ready earlier, or raise Spec.ReadyTimeout", e.Rank, e.Pid, e.Group, e.Timeout)
+	return fmt.Sprintf("spawn: worker %d (pid %d) of group %q was not ready within %v and was killed: let it call Child.Ready (a command: send READY=1 to NOTIFY_SOCKET) earlier, or raise Spec.ReadyTimeout", e.Rank, e.Pid, e.Group, e.Timeout)
 }
 
 // GiveUpError says that a group had more restarts than its [Restart] allows, and

@@ -38,10 +38,11 @@ type Server struct {
 	oom       *oomWatch
 	serial    uint64
 	serials   map[uint64]bool // of the workers that have not ended
-	pids      map[int]bool    // of the workers that were not waited for
+	pids      map[int]*worker // of the workers that were not waited for
 	launchers map[threadTraits]*launcher
 	starting  sync.WaitGroup // Starts under way; added to under mu, while not closed
 	groups    []*Group       // not yet ended, oldest first
+	notices   *notices       // nil before the first command with a ReadyTimeout
 }
 
 // NewServer takes the run's name on this machine and makes its directory. When a
@@ -54,7 +55,7 @@ func NewServer(o Options) (_ *Server, err error) {
 	if err := checkEnv("Options.Env", o.Env); err != nil {
 		return nil, err
 	}
-	s := &Server{opt: o, born: time.Now(), mark: newMark(), oom: newOOMWatch(), serials: map[uint64]bool{}, pids: map[int]bool{}}
+	s := &Server{opt: o, born: time.Now(), mark: newMark(), oom: newOOMWatch(), serials: map[uint64]bool{}, pids: map[int]*worker{}}
 	s.opt.Resources = maps.Clone(o.Resources)
 	s.opt.Env = slices.Clone(o.Env)
 	s.names = slices.Sorted(maps.Keys(o.Resources))
@@ -345,6 +346,7 @@ func (s *Server) Close() error {
 	if s.guests != nil {
 		s.guests.close()
 	}
+	s.notices.close()
 	for _, l := range s.launchers {
 		l.stop()
 	}

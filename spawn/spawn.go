@@ -176,8 +176,9 @@ type Spec struct {
 	// Restart says which workers are started again when they end. Default: none.
 	Restart Restart
 
-	// ReadyTimeout is the time a function worker has, from its start, to call
-	// [Child.Ready]. Start, Resize and Reload return when the workers they start are
+	// ReadyTimeout is the time a worker has, from its start, to say that it is ready: a
+	// function worker by [Child.Ready], a command by READY=1 to the socket that
+	// NOTIFY_SOCKET names in its environment, as sd_notify(3) and systemd-notify do. Start, Resize and Reload return when the workers they start are
 	// ready; one that is not in time is killed, which counts as a failure. 0: workers
 	// need not tell.
 	ReadyTimeout time.Duration

@@ -66,9 +66,6 @@ func (s *Server) plan(spec Spec) (plan, error) {
 	if spec.Spares < 0 || spec.Spares > MaxWorkers || spec.Spares > 0 && spec.Func == "" {
 		return p, &SpecError{"Spec.Spares", fmt.Errorf("%d: want 0 to %d, and function workers: a command cannot wait for its rank", spec.Spares, MaxWorkers)}
 	}
-	if spec.ReadyTimeout > 0 && spec.Func == "" && !s.opt.Guests {
-		return p, &SpecError{"Spec.ReadyTimeout", fmt.Errorf("%q is a command, which cannot say that it is ready: set it for function workers, or Options.Guests for commands that call Join", spec.Cmd[0])}
-	}
 	if err := checkFiles(spec.Files); err != nil {
 		return p, err
 	}
@@ -102,6 +99,12 @@ func (s *Server) plan(spec Spec) (plan, error) {
 	}
 	p.path, err = findCommand(spec.Cmd[0], spec.Dir, p.env)
 	p.name, p.argv = spec.Cmd[0], spec.Cmd
+	if err == nil && spec.ReadyTimeout > 0 {
+		var path string
+		if path, err = s.notifyAt(); err == nil {
+			p.env = mergeEnv(p.env, []string{envNotify + "=" + path})
+		}
+	}
 	return p, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -21,6 +22,7 @@ type specFlags struct {
 	nice     int
 	limits   limitsFlag
 	pty      bool
+	ready    time.Duration
 }
 
 var (
@@ -38,6 +40,7 @@ func (o *specFlags) register(f *pflag.FlagSet) {
 	f.IntVar(&o.nice, "nice", 0, "added to the nice value of the workers")
 	f.Var(&o.limits, "limit", "resource limit of the workers, as in nofile=1024 or core=unlimited (repeatable)")
 	f.BoolVar(&o.pty, "pty", false, "give each worker a pseudo-terminal as its output")
+	f.DurationVar(&o.ready, "ready", 0, "time a worker has to send READY=1 to $NOTIFY_SOCKET, as sd_notify(3) does (default: it need not)")
 }
 
 // apply completes a spec by what the flags say.
@@ -45,7 +48,7 @@ func (o *specFlags) apply(s *shmkit.Spec) {
 	s.Restart = spawn.Restart{When: spawn.When(o.restart.chosen), Strategy: spawn.Strategy(o.strategy.chosen)}
 	s.Placement = spawn.Placement(o.cpus)
 	s.Process.Umask, s.Process.Nice, s.Process.Limits = string(o.umask), o.nice, o.limits
-	s.Pty = o.pty
+	s.Pty, s.ReadyTimeout = o.pty, o.ready
 }
 
 // choiceFlag is one of several words; the first is the default.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,6 +106,29 @@ func TestRunSecretCrashDirStopSignal(t *testing.T) {
 	if segments, err := os.ReadDir(l.path("crash")); err != nil || len(segments) != 0 {
 		t.Errorf("left in the crash directory: %v, %v", segments, err)
 	}
+}
+
+// A worker that is not ready in time fails the start, by name.
+func TestRunReady(t *testing.T) {
+	l := newLab(t)
+	r := l.shmkit("run", "--ready", "300ms", "--log", "json:out.jsonl", "--", "sleep", "600")
+	if r.code != 1 {
+		t.Errorf("exit code %d", r.code)
+	}
+	oneLineError(t, r.stderr, `"sleep"`, "not ready within 300ms", "NOTIFY_SOCKET")
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("python3 is not installed")
+	}
+	// Before it ends, it waits until what it said was taken, as sd_notify_barrier(3) does.
+	l.want("run", "--ready", "1m", "--log", "json:out.jsonl", "--", "python3", "-c", `
+import os, socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect(os.environ["NOTIFY_SOCKET"])
+s.send(b"READY=1")
+r, w = os.pipe()
+socket.send_fds(s, [b"BARRIER=1"], [w])
+os.close(w)
+os.read(r, 1)`)
 }
 
 func sorted(words []string) string {
