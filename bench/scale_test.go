@@ -215,7 +215,13 @@ func BenchmarkSpawn(b *testing.B) {
 			}
 			begin = time.Now()
 			for range turns {
-				startWait(b, node, shmkit.Spec{Cmd: []string{"true"}, Workers: 1})
+				group, err := node.Start(shmkit.Spec{Cmd: []string{"true"}, Workers: 1})
+				if err == nil {
+					err = group.Wait()
+				}
+				if err != nil {
+					b.Log("of the programs one failed:", err) // told; the other parties go on
+				}
 			}
 			cmds = append(cmds, time.Since(begin).Seconds()/turns*1e3)
 			begin = time.Now()
