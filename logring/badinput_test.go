@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -169,7 +168,7 @@ func TestNilThings(t *testing.T) {
 	}
 	defer CaptureDefault(slog.DiscardHandler, 0)()
 	var none *slog.Logger
-	if p := func() (p any) { defer func() { p = recover() }(); defer LogPanic(none); panic(fmt.Sprint("through")) }(); p != "through" {
+	if p := func() (p any) { defer func() { p = recover() }(); defer LogPanic(none); panic("through") }(); p != "through" {
 		t.Errorf("LogPanic with a nil logger: %v", p)
 	}
 }

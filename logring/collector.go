@@ -154,6 +154,7 @@ func startCollector(o CollectorOptions, left *salvage) *Collector {
 		wake: make(chan struct{}, 1), abort: make(chan struct{}), ended: make(chan struct{}), closed: make(chan struct{}),
 		tallies: map[who]*tally{}, levels: map[string]slog.Level{},
 	}
+	c.clock.begin()
 	c.local.c = c
 	c.local.init()
 	c.local.node = c.tallyOf(NodeGroup, NodeWorker, os.Getpid())
