@@ -193,3 +193,23 @@ func TestNamespaceWorkers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Workers that end at once keep their exit status, though every end makes the server
+// look for orphans. Shown to fail without the lock around a start.
+func TestShortWorkersAreNoOrphans(t *testing.T) {
+	s := newServer(t, Options{Contain: ContainSubreaper})
+	if s.Containment()&ContainSubreaper == 0 {
+		t.Skip("no subreaper here")
+	}
+	rounds := 100
+	if stress() {
+		rounds = 2000
+	}
+	for range rounds {
+		for _, x := range run(t, s, shell(4, "exit $((SHMKIT_RANK + 3))")) {
+			if x.Code != x.Rank+3 {
+				t.Fatalf("worker %d: %d, %s", x.Rank, x.Code, x.Message)
+			}
+		}
+	}
+}

@@ -89,11 +89,8 @@ func (o *orphans) run() {
 // look goes through the children of this process once. It reports whether it has
 // killed one: that one's children are ours now.
 func (o *orphans) look() (again bool) {
-	children := ownChildren()
-	for _, pid := range children {
-		if o.s.isWorker(pid) {
-			continue
-		}
+	children, strangers := o.s.children()
+	for _, pid := range strangers {
 		killed := killMarked(pid, o.s.mark, o.s.isOver)
 		if killed {
 			o.known[pid] = true
@@ -121,6 +118,21 @@ func (o *orphans) look() (again bool) {
 		}
 	}
 	return again
+}
+
+// children are those of this process, and those of them that are no workers. A child
+// that is just being started is not among them: it becomes a worker, and may have
+// ended before it is one.
+func (s *Server) children() (all, strangers []int) {
+	s.launching.Lock()
+	defer s.launching.Unlock()
+	all = ownChildren()
+	for _, pid := range all {
+		if !s.isWorker(pid) {
+			strangers = append(strangers, pid)
+		}
+	}
+	return all, strangers
 }
 
 // wasInGroup reports whether a process is in the group of a worker that has just

@@ -29,7 +29,11 @@ type Server struct {
 	guests  *guests // nil unless Options.Guests
 
 	closing sync.Mutex // one Close at a time
-	gone    bool       // Close has succeeded; under closing
+
+	// launching is held shared from the fork of a worker until it is in the list of
+	// them, and exclusively by who looks for children that are not.
+	launching sync.RWMutex
+	gone      bool // Close has succeeded; under closing
 
 	mu        sync.Mutex
 	closed    bool

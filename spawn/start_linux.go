@@ -260,14 +260,18 @@ func (s *Server) start(g *Group, p *plan, rank int) (_ *worker, err error) {
 		w.setReady()
 	}
 	w.started = time.Now()
+	s.launching.RLock()
 	err = p.launcher.start(job)
+	if err == nil {
+		w.pid = job.pid
+		s.started(w)
+	}
+	s.launching.RUnlock()
 	runtime.KeepAlive(donated)
 	runtime.KeepAlive(p)
 	if err != nil {
 		return nil, explainExec(p.name, err)
 	}
-	w.pid = job.pid
-	s.started(w)
 	if w.pidfd, w.pidConn, err = pollable(job.pidfd, "pidfd of "+name); err != nil {
 		syscall.Kill(-w.pid, syscall.SIGKILL)
 		for {
