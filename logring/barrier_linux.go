@@ -2,6 +2,8 @@ package logring
 
 import (
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,9 +28,22 @@ func remoteBarrier() bool {
 	return err == 0
 }
 
-// acceptBarriers registers this process for remoteBarrier of any other. Once is
-// enough: it lasts as long as the process.
-var acceptBarriers = sync.OnceValue(func() bool {
-	_, _, err := unix.RawSyscall(unix.SYS_MEMBARRIER, membarrierRegisterGlobalExpedited, 0, 0)
-	return err == 0
+// registerAfter is how long a process logs with barriers of its own before it
+// registers. That takes 5 to 20 ms where there is more than one thread, since the
+// kernel waits for a grace period of RCU, and the end of a process would wait with it:
+// a worker that does little is to be gone by then.
+const registerAfter = 100 * time.Millisecond
+
+// accepting is true from when the kernel has registered this process for the
+// remoteBarrier of any other. Stored once; loaded by log calls: whoever loads true does
+// so after that, and is reached by all barriers from then on.
+var accepting atomic.Bool
+
+// acceptBarriers registers this process, soon. Once is enough: it lasts as long as
+// the process.
+var acceptBarriers = sync.OnceFunc(func() {
+	time.AfterFunc(registerAfter, func() {
+		_, _, err := unix.Syscall(unix.SYS_MEMBARRIER, membarrierRegisterGlobalExpedited, 0, 0)
+		accepting.Store(err == 0)
+	})
 })

@@ -54,7 +54,7 @@ type doorbell struct {
 	futex  shm.Futex
 	ring   func() error
 	asleep *uint32 // in the node's page: sleep epoch, odd while the collector sleeps
-	remote bool    // the collector makes this process pass a barrier, see barrier_linux.go
+	remote bool    // the collector makes processes that accept it pass a barrier, see barrier_linux.go
 
 	// answered is the last epoch that was rung for. Stored under mu, loaded by any
 	// log call while the collector sleeps (heap memory of this process).
@@ -73,7 +73,7 @@ type doorbell struct {
 // either side, one has to see the other: the collector has a full barrier between
 // its two and, if remote, makes one between ours; else storeLoad is ours.
 func (d *doorbell) due(fence *uint32) bool {
-	if !d.remote {
+	if !d.remote || !accepting.Load() {
 		atomic.SwapUint32(fence, 0)
 	}
 	e := load32(d.asleep)

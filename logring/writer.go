@@ -140,7 +140,10 @@ func newWriter(view []byte, t terms, bell func() error) (*Writer, error) {
 		w.dict.mem = nil
 	}
 	w.bell.ring, w.bell.asleep = bell, &page.asleep
-	w.bell.remote = t.remote && acceptBarriers()
+	w.bell.remote = t.remote
+	if t.remote {
+		acceptBarriers()
+	}
 	for i, r := range layout.rings {
 		policy := ring.DropNew // lanes refuse; only the shared one waits, and says so in each call
 		if r.class != classLane {
