@@ -42,14 +42,16 @@ func run(ctx context.Context, dir, plots, bars, readme, only string, from bool) 
 	if err != nil {
 		return err
 	}
+	var failed []error
 	if !from {
 		for _, s := range suites {
 			if !choose.MatchString(s.Name) {
 				continue
 			}
 			r, err := s.run(ctx)
-			if err != nil {
-				return err
+			if err != nil { // the others can still be measured
+				failed = append(failed, err)
+				continue
 			}
 			if err := r.write(filepath.Join(dir, s.Name+".json")); err != nil {
 				return err

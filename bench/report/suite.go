@@ -33,9 +33,12 @@ var suites = []suite{
 	{Name: "seqlock", Dir: "..", Package: "./seqlock", Bench: ".", Time: "100ms", Count: 3},
 	{Name: "cfgblob", Dir: "..", Package: "./cfgblob", Bench: ".", Time: "100ms", Count: 3},
 	{Name: "logring", Dir: "..", Package: "./logring", Bench: ".", Time: "100ms", Count: 3},
-	{Name: "spawn", Dir: "..", Package: "./spawn/...", Bench: ".", Time: "100ms", Count: 1},
+	{Name: "spawn", Dir: "..", Package: "./spawn/...", Bench: "Attributes|Beat|ForkExec|Output|Pool|Python|Rate|Spawn|Task", Time: "100ms", Count: 1},
+	{Name: "spawn-waits", Dir: "..", Package: "./spawn", Bench: "Spare|Successor", Time: "100x", Count: 1},
+	{Name: "spawn-starters", Dir: "..", Package: "./spawn", Bench: "RacingStarters", Time: "2x", Count: 1},
 	{Name: "call", Dir: "..", Package: "./call/...", Bench: ".", Time: "100ms", Count: 3},
-	{Name: "dataio", Dir: "..", Package: "./dataio/...", Bench: ".", Time: "100ms", Count: 1},
+	{Name: "sqlproxy", Dir: "..", Package: "./dataio/sqlproxy", Bench: ".", Time: "100x", Count: 1},
+	{Name: "recfile", Dir: "..", Package: "./dataio/recfile", Bench: ".", Time: "6400000x", Count: 1},
 	{Name: "adapters", Dir: "../adapters", Package: "./...", Bench: ".", Time: "100ms", Count: 1},
 }
 
