@@ -80,11 +80,9 @@ func run(ctx context.Context, dir, plots, bars, readme, only string, from bool) 
 	if err := drawPlots(plots, all); err != nil {
 		return err
 	}
-	if readme == "" {
-		return nil
+	if readme != "" {
+		failed = append(failed, updateReadme(readme, all),
+			updateScaling(filepath.Join(filepath.Dir(readme), "docs", "SCALING.md"), all))
 	}
-	if err := updateReadme(readme, all); err != nil {
-		return err
-	}
-	return updateScaling(filepath.Join(filepath.Dir(readme), "docs", "SCALING.md"), all)
+	return errors.Join(failed...)
 }
