@@ -152,8 +152,6 @@ func TestSecondWriterOfASegment(t *testing.T) {
 
 // Whatever a worker writes into its dictionary, or as an event, is an error or a
 // record, and nothing else.
-//
-// Shown to fail by not bounding the length of strings.
 func TestHostileEvents(t *testing.T) {
 	decl := evThree.declaration()
 	whole := func() []byte { return bytes.Clone(decl) }

@@ -57,8 +57,8 @@ var _ = proctest.Helper("mixed", func(args []string) {
 // order and whole; at most one more, of the call in which it died.
 //
 // 0 failures in N kills bounds the rate below 3/N at 95 %: SHMKIT_STRESS=1 makes
-// 10⁴. Shown to fail by letting the merge release what was seen in the pass that is
-// under way, and by counting no lane but the first.
+// 10⁴. It has failed when the clock that converts the keys was moved under records that
+// were held.
 func TestKilledLanes(t *testing.T) {
 	rounds := 5
 	if os.Getenv("SHMKIT_STRESS") != "" {

@@ -21,8 +21,6 @@ func sinkReports(recs []Record) (all []string) {
 
 // A sink that fails, for however many batches, is one record of the node, its
 // recovery another, with what was lost; they reach the others, and it itself.
-//
-// Shown to fail by telling each failure.
 func TestOutageIsToldOnce(t *testing.T) {
 	bad, other := &keeper{}, &keeper{}
 	var fails atomic.Bool
@@ -57,8 +55,7 @@ func TestOutageIsToldOnce(t *testing.T) {
 }
 
 // A sink that fails at every other batch, or at each record about itself, does not
-// feed itself: what it is told ends. Shown to fail without the quiet time, and
-// without the look at the records.
+// feed itself: what it is told ends.
 func TestOutageFeedsNobody(t *testing.T) {
 	for name, fails := range map[string]func(n int64, b []Record) bool{
 		"flaps":          func(n int64, b []Record) bool { return n%2 == 1 },

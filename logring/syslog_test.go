@@ -73,7 +73,7 @@ func frames(t *testing.T, s string) (all []string) {
 
 // The connection breaks at its Nth operation, for every N, once or for a while, with
 // nothing, half or nearly all of a write out: every message arrives once, whole and
-// in order. Shown to fail by going on in the middle of a message on the new connection.
+// in order.
 func TestSyslogFaults(t *testing.T) {
 	parts := map[string]func(int) int{
 		"nothing": func(int) int { return 0 }, "half": func(n int) int { return n / 2 }, "almost": func(n int) int { return n - 1 },

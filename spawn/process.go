@@ -27,7 +27,7 @@ type Process struct {
 	// that this process was started with.
 	//
 	// For a command they cost the start of this program's binary, which sets them and
-	// then becomes the command: about 3 ms. That is also why a command that then
+	// then becomes the command (BenchmarkSpawnAttributes measures it). That is also why a command that then
 	// cannot be executed ends with code 126, and is no failed Start.
 	Limits map[string]uint64
 

@@ -38,8 +38,8 @@ func (c cutter) Write(b []byte) (int, error) {
 }
 
 // A commit whose answer is lost, whether it took place or not: the batch is in the
-// table once, nothing is counted as dropped. Shown to fail by taking either answer
-// for granted.
+// table once, nothing is counted as dropped. Shown to fail by not believing the
+// server that it took place.
 func TestUnansweredCommit(t *testing.T) {
 	s := pgtest.Start(t)
 	for _, done := range []bool{false, true} {

@@ -84,8 +84,7 @@ func TestRecords(t *testing.T) {
 }
 
 // The server crashes again and again while records come, also between a commit and
-// its answer: each record is there once. Shown to fail by offering a batch again
-// without asking what came of it, and by giving it up.
+// its answer: each record is there once.
 func TestCrashesLoseNothing(t *testing.T) {
 	s := pgtest.Start(t)
 	db := open(t, s)
