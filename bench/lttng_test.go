@@ -2,14 +2,11 @@ package bench
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
-
-	"shmkit/logring"
 )
 
 // BenchmarkLTTng compares an event with one of LTTng-UST, same three values, by
@@ -23,7 +20,7 @@ func BenchmarkLTTng(b *testing.B) {
 	var ours, theirs []float64
 	for b.Loop() {
 		for range rounds {
-			ours = append(ours, withEvents(b, funcHotPath, 1, logring.JSON(io.Discard))[0])
+			ours = append(ours, runHotPath(b, 0)[0])
 			theirs = append(theirs, runLTTng(b, exe))
 		}
 	}

@@ -2,16 +2,13 @@ package logring
 
 import (
 	"math/bits"
-	"os"
-	"strings"
-	"sync"
 	"time"
 )
 
 // The merge key of a record is a time of the machine's monotonic clock, which no
 // setting of the wall clock moves and which all processes of the machine share:
-// ticks of the time stamp counter where that is the kernel's own clock, a third of
-// the price of a clock call, else CLOCK_MONOTONIC in nanoseconds, which a record of
+// ticks of the time stamp counter where the kernel's own clock is made of them, a third of
+// the price of a clock call ([ticksTrusted]), else CLOCK_MONOTONIC in nanoseconds, which a record of
 // slog brings in its time. The collector converts ([tickClock]).
 //
 // All records of a worker have their keys from one of the two. Two clocks agree to some
@@ -47,13 +44,6 @@ func monotonicOf(t time.Time) int64 {
 	}
 	return int64(t.Sub(origin.time)) + origin.mono
 }
-
-// ticksTrusted reports whether the kernel uses the time stamp counter for its own
-// clock. It found the counter constant, never stopping, and equal on all CPUs then.
-var ticksTrusted = sync.OnceValue(func() bool {
-	b, err := os.ReadFile("/sys/devices/system/clocksource/clocksource0/current_clocksource")
-	return hasTicks && err == nil && strings.TrimSpace(string(b)) == "tsc"
-})
 
 // A tickClock converts ticks of the time stamp counter to CLOCK_MONOTONIC, by a chain
 // of lines that is never broken: a later tick is never an earlier time, whenever the

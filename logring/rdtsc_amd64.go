@@ -1,8 +1,7 @@
 package logring
 
-// rdtsc reads the time stamp counter. It is used only where the kernel itself
-// takes the counter for its clock, having found it constant, never stopping and
-// the same on all CPUs ([ticksTrusted]). BenchmarkClocks shows what it saves.
+// rdtsc reads the time stamp counter. It is used only where the kernel makes its own
+// clock of it ([ticksTrusted]). BenchmarkClocks shows what it saves.
 //
 //go:noescape
 func rdtsc() uint64

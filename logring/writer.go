@@ -128,7 +128,7 @@ func newWriter(view []byte, t terms, bell func() error) (*Writer, error) {
 		return nil, fmt.Errorf("logring: attach: %w", err)
 	}
 	page := nodePageOf(view)
-	w := &Writer{terms: t, ticks: t.ticks && ticksTrusted(), node: page, own: workerPageOf(view), asking: make(chan struct{}, 1)}
+	w := &Writer{terms: t, ticks: t.ticks && hasTicks, node: page, own: workerPageOf(view), asking: make(chan struct{}, 1)}
 	w.asked = load64(&w.own.ask) >> 2 // a predecessor's, as what was told
 	for i := range w.toldOf {
 		w.toldOf[i] = load64(&w.own.told[i])

@@ -93,6 +93,17 @@ func moved(t *testing.T, sh shared, side int) {
 	}
 }
 
+// atWork waits, for a while, until either side has done something: a process may take
+// long to begin.
+func atWork(ctx context.Context, sh shared) {
+	acked, read := atomic.LoadUint64(&sh.acked), atomic.LoadUint64(&sh.read)
+	for deadline := time.Now().Add(time.Second); ctx.Err() == nil && time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
+		if atomic.LoadUint64(&sh.acked) != acked || atomic.LoadUint64(&sh.read) != read {
+			return
+		}
+	}
+}
+
 // kill kills a helper, which must not have ended by itself.
 func kill(t *testing.T, side string, cmd *exec.Cmd) {
 	t.Helper()
@@ -260,7 +271,8 @@ func TestKillNoticesPlantedBugs(t *testing.T) {
 			b.ExtraFiles = []*os.File{f}
 			b.Stderr = nil
 			begin(t, b)
-			time.Sleep(time.Duration(5+rand.IntN(10)) * time.Millisecond)
+			atWork(ctx, sh)
+			time.Sleep(time.Duration(rand.IntN(5000)) * time.Microsecond) // the random moment
 			b.Process.Kill()
 			b.Wait()
 			noticed = b.ProcessState.ExitCode() == 3 // the successor found it out

@@ -2,7 +2,10 @@
 
 package ring
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"unsafe"
+)
 
 // publish stores v in *p with release order: whoever loads v from the other
 // process also sees every store made before it.
@@ -14,6 +17,12 @@ import "sync/atomic"
 //
 //go:noinline
 func publish(p *uint64, v uint64) { *p = v }
+
+// publishAhead is publish, and asks for the line of memory at ahead, to write it. Nothing
+// is read or written there, and no address faults.
+//
+//go:noescape
+func publishAhead(p *uint64, v uint64, ahead unsafe.Pointer)
 
 // publishEntry is publish for the three words of a note's slot, in one call.
 //

@@ -1,0 +1,14 @@
+//go:build !race && !ring_seqcst
+
+#include "textflag.h"
+
+// func publishAhead(p *uint64, v uint64, ahead unsafe.Pointer)
+//
+// The assembler has no PREFETCHW. Processors without it take it for a NOP.
+TEXT ·publishAhead(SB), NOSPLIT, $0-24
+	MOVQ p+0(FP), AX
+	MOVQ v+8(FP), CX
+	MOVQ ahead+16(FP), DX
+	MOVQ CX, (AX)
+	BYTE $0x0F; BYTE $0x0D; BYTE $0x0A // PREFETCHW (DX)
+	RET
