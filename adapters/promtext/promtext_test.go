@@ -39,6 +39,7 @@ func Test(t *testing.T) {
 		c.Line("job", 4, 100, "stdout", []byte("x"), false)
 	}
 	c.Flush(t.Context()) // one of the sinks fails
+	c.Flush(t.Context()) // and a record says so: now it is counted, too
 	registry := prometheus.NewPedanticRegistry()
 	if err := registry.Register(promtext.New(c)); err != nil {
 		t.Fatal(err)
