@@ -6,15 +6,20 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"shmkit"
+	"shmkit/cfgblob"
 	"shmkit/logring"
+	"shmkit/shm"
 	"shmkit/spawn"
 )
 
@@ -27,29 +32,72 @@ func monotonic() int64 {
 	return ts.Nano()
 }
 
-// funcWatch sleeps until the configuration changes, notes when it saw that, and
-// tells all the times in the end.
+// lastChange as the value of a change ends those who watch.
+const lastChange = -1
+
+// funcWatch sleeps until the configuration changes, notes when it has the new version
+// in its hands, copied, verified, and given to the loop, and tells all the times in the
+// end.
 var funcWatch = shmkit.Func("bench-watch", func(ctx context.Context, w *shmkit.Worker) error {
+	files, words, _ := w.Resource("watched")
+	r, err := cfgblob.Attach(files, words)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
 	var seen []byte
-	for snap := range w.Snapshots().Watch(ctx) {
-		now := monotonic()
-		seen = binary.LittleEndian.AppendUint64(seen, snap.Version)
-		seen = binary.LittleEndian.AppendUint64(seen, uint64(now))
-		calls, err := snap.Dict().Int("calls")
+	for snap := range r.Watch(ctx) {
+		seen = noteSeen(seen, snap.Version)
+		n, err := snap.Dict().Int("n")
 		if err != nil {
 			return err
 		}
-		if len(seen) == 16 {
-			err = w.Send("seen", []byte("ready"))
-		} else if calls < 0 {
-			err = w.Send("seen", seen)
-		}
-		if err != nil || calls < 0 {
+		if done, err := tellSeen(w, seen, n == lastChange); done {
 			return err
 		}
 	}
 	return ctx.Err()
 })
+
+// funcBare is what the kernel takes for the same: a thread asleep in a futex on a word
+// in shared memory.
+var funcBare = shmkit.Func("bench-bare", func(ctx context.Context, w *shmkit.Worker) error {
+	files, _, _ := w.Resource("watched")
+	seg, err := shm.Attach(files[0], shm.Expect{Name: "word", Kind: kindWord, Access: shm.ReadOnly})
+	if err != nil {
+		return err
+	}
+	defer seg.Close()
+	runtime.LockOSThread()
+	word := bareWord(seg)
+	var seen []byte
+	for {
+		v := atomic.LoadUint32(word) // stored by the benchmark before its wake
+		seen = noteSeen(seen, uint64(v))
+		if done, err := tellSeen(w, seen, int32(v) == lastChange); done {
+			return err
+		}
+		for atomic.LoadUint32(word) == v {
+			unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 0 /* FUTEX_WAIT */, uintptr(v), 0, 0, 0)
+		}
+	}
+})
+
+func noteSeen(seen []byte, version uint64) []byte {
+	now := monotonic()
+	seen = binary.LittleEndian.AppendUint64(seen, version)
+	return binary.LittleEndian.AppendUint64(seen, uint64(now))
+}
+
+// tellSeen says at the beginning that the worker watches, and in the end what it saw.
+func tellSeen(w *shmkit.Worker, seen []byte, last bool) (done bool, err error) {
+	if len(seen) == 16 {
+		err = w.Send("seen", []byte("ready"))
+	} else if last {
+		err = w.Send("seen", seen)
+	}
+	return last || err != nil, err
+}
 
 // seen collects when each worker saw each version.
 type seen struct {
@@ -82,39 +130,108 @@ func (l seenLease) Message(p []byte, _ []*os.File) {
 	}
 }
 
-// BenchmarkConfigWatch is the time from the beginning of a Store.Set to the moment
-// when the last of n sleeping worker processes has the new version in its hands:
-// copied, verified, and given to the loop. Between two changes everybody sleeps.
+// A watched is what is changed: it returns the version that a value became, and when it
+// was published.
+type watched struct {
+	fn     string
+	res    spawn.Resource
+	change func(value int) (version uint64, at int64, err error)
+}
+
+func watchedConfig(tb testing.TB) watched {
+	var at int64
+	store, err := cfgblob.NewStore(cfgblob.StoreOptions{
+		Name: "watched", BeforePublish: func(uint64, []byte) { at = monotonic() },
+	}, []byte(`{"level":"info","n":0}`))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { store.Close() })
+	return watched{funcWatch, store, func(value int) (uint64, int64, error) {
+		v, err := store.Set("bench", "n", value, 0)
+		return v, at, err
+	}}
+}
+
+var kindWord = shm.KindOf("WORD")
+
+func bareWord(seg *shm.Segment) *uint32 { return (*uint32)(unsafe.Pointer(&seg.Region()[0])) }
+
+type bareSegment struct{ *shm.Segment }
+
+func (b bareSegment) Donate(string, int, int) ([]*os.File, []string, io.Closer, error) {
+	f, err := b.Reopen()
+	return []*os.File{f}, nil, nil, err
+}
+
+func watchedWord(tb testing.TB) watched {
+	seg, err := shm.Create(shm.Options{Name: "word", Kind: kindWord, Size: 4096, HandOff: shm.ReadOnly, Prefault: true})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { seg.Close() })
+	return watched{funcBare, bareSegment{seg}, func(value int) (uint64, int64, error) {
+		word, at := bareWord(seg), monotonic()
+		atomic.StoreUint32(word, uint32(value))
+		_, err := shm.Wake(word, 1<<30)
+		return uint64(uint32(value)), at, err
+	}}
+}
+
+// BenchmarkConfigWatch is the time from a publication to the moment when the last of n
+// sleeping worker processes has the new version in its hands, beside the bare wake of as
+// many threads, in turns. Between two changes everybody sleeps but the publisher, which
+// spins, so that its processor is awake; "cold" is after a while in which both
+// processors slept.
+//
 // The bars: p50 of 10 µs for one worker, and 1 ms for the last of 64.
 func BenchmarkConfigWatch(b *testing.B) {
 	for _, workers := range []int{1, 4, 16, 64} {
-		b.Run(fmt.Sprint(workers), func(b *testing.B) {
-			var us []float64
-			for b.Loop() {
-				us = append(us, watchLatencies(b, workers, 300)...)
-			}
-			slices.Sort(us)
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(us[len(us)/2], "p50-µs")
-			b.ReportMetric(us[len(us)*99/100], "p99-µs")
-			b.ReportMetric(float64(len(us))/float64(b.N), "changes")
-		})
+		gap := func() { spin(time.Duration(workers) * 100 * time.Microsecond) }
+		b.Run(fmt.Sprint(workers), func(b *testing.B) { configWatch(b, workers, gap) })
 	}
+	b.Run("cold", func(b *testing.B) { configWatch(b, 1, func() { time.Sleep(3 * time.Millisecond) }) })
 }
 
-func watchLatencies(b *testing.B, workers, changes int) (us []float64) {
+func configWatch(b *testing.B, workers int, gap func()) {
+	const turns, changes = 3, 100
+	var config, bare, p50 []float64
+	for b.Loop() {
+		for range turns {
+			us := watchLatencies(b, watchedConfig(b), workers, changes, gap)
+			config = append(config, us...)
+			p50 = append(p50, quantile(us, 0.5))
+			bare = append(bare, watchLatencies(b, watchedWord(b), workers, changes, gap)...)
+		}
+	}
+	_, spread := median(p50)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(quantile(config, 0.5), "p50-µs")
+	b.ReportMetric(quantile(config, 0.99), "p99-µs")
+	b.ReportMetric(quantile(bare, 0.5), "bare-p50-µs")
+	b.ReportMetric(quantile(config, 0.5)/quantile(bare, 0.5), "x-bare")
+	b.ReportMetric(spread, "spread-%")
+}
+
+// quantile sorts xs.
+func quantile(xs []float64, q float64) float64 {
+	slices.Sort(xs)
+	return xs[min(int(float64(len(xs))*q), len(xs)-1)]
+}
+
+func watchLatencies(b *testing.B, x watched, workers, changes int, gap func()) (us []float64) {
 	b.Helper()
 	s := &seen{last: map[uint64]int64{}, count: map[uint64]int{}}
 	s.cond.L = &s.mu
 	node, err := shmkit.Start(context.Background(), shmkit.Options{
 		Dir: b.TempDir(), Config: benchConfig{Level: "info"}, Sinks: []logring.Sink{logring.JSON(io.Discard)},
-		Resources: map[string]spawn.Resource{"seen": s},
+		Resources: map[string]spawn.Resource{"seen": s, "watched": x.res},
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer node.Close()
-	group, err := node.Start(shmkit.Spec{Func: funcWatch, Workers: workers})
+	group, err := node.Start(shmkit.Spec{Func: x.fn, Workers: workers})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -125,17 +242,16 @@ func watchLatencies(b *testing.B, workers, changes int) (us []float64) {
 	s.mu.Unlock()
 	began := map[uint64]int64{}
 	for i := range changes {
-		time.Sleep(3 * time.Millisecond) // everybody is asleep again
+		gap() // everybody is asleep again
 		value := i + 1
 		if i == changes-1 {
-			value = -1
+			value = lastChange
 		}
-		start := monotonic()
-		version, err := node.Config().Set("bench", "calls", value, 0)
+		version, at, err := x.change(value)
 		if err != nil {
 			b.Fatal(err)
 		}
-		began[version] = start
+		began[version] = at
 	}
 	if err := group.Wait(); err != nil {
 		b.Fatal(err)
@@ -151,6 +267,8 @@ func watchLatencies(b *testing.B, workers, changes int) (us []float64) {
 	return us
 }
 
+const shortNap, longNap = 200 * time.Millisecond, 2 * time.Second
+
 // funcIdle waits for changes that do not come, in eight places, and tells how much
 // processor time it took for that.
 var funcIdle = shmkit.Func("bench-idle", func(ctx context.Context, w *shmkit.Worker) error {
@@ -163,13 +281,18 @@ var funcIdle = shmkit.Func("bench-idle", func(ctx context.Context, w *shmkit.Wor
 			}
 		})
 	}
-	time.Sleep(100 * time.Millisecond) // until they sleep
-	before := cpuTime()
-	time.Sleep(2 * time.Second)
-	used := cpuTime() - before
+	time.Sleep(500 * time.Millisecond) // until they sleep, and what a young process has to do is done
+	used := func(d time.Duration) time.Duration {
+		before := cpuTime()
+		time.Sleep(d)
+		return cpuTime() - before
+	}
+	used(shortNap)
+	// Each nap includes one wake, which takes its time where everything has become cold.
+	idle := used(longNap) - used(shortNap)
 	cancel()
 	all.Wait()
-	return tell(w, used)
+	return tell(w, max(0, idle))
 })
 
 func cpuTime() time.Duration {
@@ -186,7 +309,7 @@ func BenchmarkConfigIdle(b *testing.B) {
 	var us []float64
 	for b.Loop() {
 		figures, _ := runWorkers(b, funcIdle, 1, 1, logring.JSON(io.Discard))
-		us = append(us, figures[0]/2/1e3)
+		us = append(us, figures[0]/(longNap-shortNap).Seconds()/1e3)
 	}
 	mid, _ := median(us)
 	b.ReportMetric(0, "ns/op")
