@@ -20,7 +20,7 @@ type Producer struct {
 	count    uint64 // records committed, over all producers of the ring
 	shared   *uint64
 	closed   atomic.Bool
-	ahead    uint64 // what is asked for: the line that lies so far behind the tail
+	ahead    uint64 // see ahead
 
 	region region
 	opts   ProducerOptions
@@ -43,11 +43,14 @@ type Producer struct {
 	errFull, errClosed error // made once: refusing costs no allocation
 }
 
-// ahead is how many bytes behind the tail a Commit asks for memory. The lines there
-// were read by the consumer when the ring last came by, so they are in its cache: the
-// first store to each would wait for it, 100 ns between two cores. It is asked for a few
-// records earlier instead (BenchmarkBurst).
-const ahead = 256
+// ahead is how many bytes behind the tail a Commit asks for memory, as much as its record
+// took, but for large ones. The lines there were read by the consumer when the ring last
+// came by, so they are in its cache: the first store to each would wait for it, 100 ns
+// between two cores. They are asked for a few records earlier instead (BenchmarkBurst).
+const (
+	ahead    = 256
+	maxAhead = 512
+)
 
 // NewProducer attaches to the ring in view as its producer, and goes on where
 // the last one ended: its committed records stay, whatever instruction it died
@@ -126,13 +129,14 @@ func (p *Producer) Commit(n int, tag uint32) {
 	}
 	// Plain: nobody may look at it before the tail has passed it.
 	*word(p.base, p.tail&p.mask) = uint64(uint32(n)) | uint64(tag)<<32
-	p.tail += (uint64(n) + (header + align - 1)) &^ (align - 1)
+	size := (uint64(n) + (header + align - 1)) &^ (align - 1)
+	p.tail += size
 	p.count++
 	p.reserved = 0
 	// Stored by the producer here, loaded by the consumer (look) and compared by
 	// the kernel. Makes visible: header and payload. amd64: a plain MOV, stores stay
 	// in order; arm64: STLR, no earlier store passes it.
-	publishAhead(p.shared, p.tail, unsafe.Add(p.base, (p.tail+p.ahead)&p.mask))
+	publishAhead(p.shared, p.tail, unsafe.Add(p.base, (p.tail+p.ahead)&p.mask), min(size, maxAhead))
 }
 
 // refuse notes a Commit that cannot be.

@@ -2,13 +2,18 @@
 
 #include "textflag.h"
 
-// func publishAhead(p *uint64, v uint64, ahead unsafe.Pointer)
+// func publishAhead(p *uint64, v uint64, ahead unsafe.Pointer, n uint64)
 //
 // The assembler has no PREFETCHW. Processors without it take it for a NOP.
-TEXT ·publishAhead(SB), NOSPLIT, $0-24
+TEXT ·publishAhead(SB), NOSPLIT, $0-32
 	MOVQ p+0(FP), AX
 	MOVQ v+8(FP), CX
 	MOVQ ahead+16(FP), DX
+	MOVQ n+24(FP), BX
 	MOVQ CX, (AX)
+line:
 	BYTE $0x0F; BYTE $0x0D; BYTE $0x0A // PREFETCHW (DX)
+	ADDQ $64, DX
+	SUBQ $64, BX
+	JGT  line
 	RET

@@ -14,7 +14,7 @@ import (
 func publish(p *uint64, v uint64) { atomic.StoreUint64(p, v) }
 
 // publishAhead asks for no memory ahead here: what that gains was measured on amd64.
-func publishAhead(p *uint64, v uint64, _ unsafe.Pointer) { publish(p, v) }
+func publishAhead(p *uint64, v uint64, _ unsafe.Pointer, _ uint64) { publish(p, v) }
 
 // publishEntry is publish for the three words of a note's slot. On arm64 they must
 // not be seen before the version of the last note: an STLR each.

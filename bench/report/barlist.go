@@ -15,7 +15,7 @@ var bars = []bar{
 	{Area: "seqlock", What: "reads of 64 bytes that succeed at the first try under a writer without a pause, with the slots that are the default, %", Bench: "seqlock.Saturated/line/64_slots", Unit: "%first-try", Least: 99.99},
 	{Area: "seqlock", What: "p99.9 of a read while the writer stands half-way, against an idle writer", Bench: "seqlock.Stopped/half-way", Unit: "p99.9/idle", Most: 1.2},
 
-	{Area: "logring", What: "native event, p50 by quill's method, ns (1.5 times quill's 31–33)", Bench: "bench.HotPath", Unit: "event-ns", Most: 48},
+	{Area: "logring", What: "native event, p50 by quill's method, against quill (C++) itself", Bench: "bench.Quill", Unit: "shmkit/peer", Most: 1.5},
 	{Area: "logring", What: "native event, against phuslu/log to nowhere", Bench: "bench.HotPath", Unit: "phuslu/event", Least: 4},
 	{Area: "logring", What: "native event, against zerolog to nowhere", Bench: "bench.HotPath", Unit: "zerolog/event", Least: 4},
 	{Area: "logring", What: "native event, against LTTng-UST", Bench: "bench.LTTng", Unit: "peer/shmkit", Least: 4},
@@ -25,7 +25,7 @@ var bars = []bar{
 	{Area: "logring", What: "burst of 64 goroutines, against zerolog to one file", Bench: "bench.Crowd", Unit: "peer/shmkit", Least: 5},
 	{Area: "logring", What: "records into rotated files, against slog over lumberjack", Bench: "bench.Rotate", Unit: "lumberjack/shmkit", Least: 1},
 	{Area: "logring", What: "disabled native call, ns", Bench: "logring.Event/native_disabled", Unit: "ns/op", Most: 3},
-	{Area: "logring", What: "disabled slog call, ns", Bench: "logring.Event/slog_disabled", Unit: "ns/op", Most: 10},
+	{Area: "logring", What: "disabled slog call, ns (an attribute, which slog makes first, costs 9 more)", Bench: "logring.Event/slog_disabled", Unit: "ns/op", Most: 10},
 	{Area: "logring", What: "collector, text on one processor, M records/s (0.8 times quill's 2.9–3.1)", Bench: "logring.Backend/text/1", Unit: "Mrec/s", Least: 2.4},
 	{Area: "logring", What: "collector, JSON on one processor, M records/s", Bench: "logring.Backend/json/1", Unit: "Mrec/s", Least: 2},
 	{Area: "logring", What: "4 processes into one JSON file, against Python's QueueListener", Bench: "bench.EndToEnd", Unit: "shmkit/python", Least: 60},
@@ -42,6 +42,8 @@ var bars = []bar{
 	{Area: "cfgblob", What: "a value, against Python's Manager().dict", Bench: "bench.ConfigPython", Unit: "peer/shmkit", Least: 10_000},
 	{Area: "cfgblob", What: "a change seen by one sleeping worker, p50, µs", Bench: "bench.ConfigWatch/1", Unit: "p50-µs", Most: 10},
 	{Area: "cfgblob", What: "a change seen by the last of 64, p50, µs", Bench: "bench.ConfigWatch/64", Unit: "p50-µs", Most: 1000},
+	{Area: "cfgblob", What: "a change seen by one, against a thread asleep in a bare futex", Bench: "bench.ConfigWatch/1", Unit: "x-bare", Most: 2},
+	{Area: "cfgblob", What: "a change seen by the last of 64, against 64 such threads", Bench: "bench.ConfigWatch/64", Unit: "x-bare", Most: 2},
 	{Area: "cfgblob", What: "processor time of 8 watches without a change, µs/s", Bench: "bench.ConfigIdle", Unit: "cpu-µs/s", Most: 100},
 
 	{Area: "spawn", What: "spawn rate, against a bare fork and exec loop", Bench: "spawn.SpawnRate/per=1", Unit: "rate/bare", Least: 0.8},
