@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -23,16 +22,6 @@ import (
 func TestMain(m *testing.M) {
 	shmkit.Main()
 	os.Exit(m.Run())
-}
-
-// rounds is how often each party of a comparison has its turn.
-const rounds = 7
-
-// median of durations or rates, and their spread in percent of it.
-func median(xs []float64) (mid, spread float64) {
-	s := slices.Sorted(slices.Values(xs))
-	mid = s[len(s)/2]
-	return mid, 100 * (s[len(s)-1] - s[0]) / mid
 }
 
 // benchConfig is what the worker functions are told.

@@ -18,8 +18,5 @@ func BenchmarkConfigLoad(b *testing.B) {
 			ns = append(ns, figures[0]/calls)
 		}
 	}
-	mid, spread := median(ns)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(mid, "ns/load")
-	b.ReportMetric(spread, "spread-%")
+	figure(b, "ns/load", ns)
 }

@@ -96,14 +96,10 @@ func BenchmarkConfigGet(b *testing.B) {
 	if length != want {
 		b.Fatalf("%d bytes were got, want %d", length, want)
 	}
-	b.ReportMetric(0, "ns/op")
-	mid, spread := median(ours)
-	b.ReportMetric(mid, "ns/get")
-	b.ReportMetric(spread, "spread-%")
-	for unit, xs := range map[string][]float64{"koanf": koanfs, "viper": vipers} {
-		theirs, _ := median(xs)
-		b.ReportMetric(theirs, unit+"-ns/get")
-		b.ReportMetric(theirs/mid, "x-"+unit)
+	figure(b, "ns/get", ours)
+	for name, theirs := range map[string][]float64{"koanf": koanfs, "viper": vipers} {
+		figure(b, name+"-ns/get", theirs)
+		figure(b, "x-"+name, over(theirs, ours))
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -195,28 +194,18 @@ func BenchmarkConfigWatch(b *testing.B) {
 
 func configWatch(b *testing.B, workers int, gap func()) {
 	const turns, changes = 3, 100
-	var config, bare, p50 []float64
+	var p50, p99, bare []float64
 	for b.Loop() {
 		for range turns {
 			us := watchLatencies(b, watchedConfig(b), workers, changes, gap)
-			config = append(config, us...)
-			p50 = append(p50, quantile(us, 0.5))
-			bare = append(bare, watchLatencies(b, watchedWord(b), workers, changes, gap)...)
+			p50, p99 = append(p50, percentile(us, 50)), append(p99, percentile(us, 99))
+			bare = append(bare, percentile(watchLatencies(b, watchedWord(b), workers, changes, gap), 50))
 		}
 	}
-	_, spread := median(p50)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(quantile(config, 0.5), "p50-µs")
-	b.ReportMetric(quantile(config, 0.99), "p99-µs")
-	b.ReportMetric(quantile(bare, 0.5), "bare-p50-µs")
-	b.ReportMetric(quantile(config, 0.5)/quantile(bare, 0.5), "x-bare")
-	b.ReportMetric(spread, "spread-%")
-}
-
-// quantile sorts xs.
-func quantile(xs []float64, q float64) float64 {
-	slices.Sort(xs)
-	return xs[min(int(float64(len(xs))*q), len(xs)-1)]
+	figure(b, "p50-µs", p50)
+	figure(b, "p99-µs", p99)
+	figure(b, "bare-p50-µs", bare)
+	figure(b, "x-bare", over(p50, bare))
 }
 
 func watchLatencies(b *testing.B, x watched, workers, changes int, gap func()) (us []float64) {
@@ -307,11 +296,9 @@ func cpuTime() time.Duration {
 // in a second in which nothing changes. The bar: none to speak of.
 func BenchmarkConfigIdle(b *testing.B) {
 	var us []float64
-	for b.Loop() {
+	for range 3 * b.N {
 		figures, _ := runWorkers(b, funcIdle, 1, 1, logring.JSON(io.Discard))
 		us = append(us, figures[0]/(longNap-shortNap).Seconds()/1e3)
 	}
-	mid, _ := median(us)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(mid, "cpu-µs/s")
+	figure(b, "cpu-µs/s", us)
 }

@@ -36,13 +36,9 @@ func BenchmarkEndToEnd(b *testing.B) {
 			theirs = append(theirs, pythonEndToEnd(b, python, workers, pythonCalls))
 		}
 	}
-	o, spread := median(ours)
-	t, _ := median(theirs)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(o, "shmkit-records/s")
-	b.ReportMetric(spread, "spread-%")
-	b.ReportMetric(t, "python-records/s")
-	b.ReportMetric(o/t, "shmkit/python")
+	figure(b, "shmkit-records/s", ours)
+	figure(b, "python-records/s", theirs)
+	figure(b, "shmkit/python", over(ours, theirs))
 }
 
 func shmkitEndToEnd(b *testing.B, workers, calls int) float64 {

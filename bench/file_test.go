@@ -99,7 +99,7 @@ var fileLoggers = []struct {
 		}
 	}},
 	{"zerolog", func(f io.Writer) func(int) {
-		l := zerolog.New(f).With().Timestamp().Logger()
+		l := zerologTo(f)
 		return func(i int) {
 			l.Info().Int("n", runtimeInt+i).Str("path", runtimeString).Float64("ms", runtimeFloat).Msg("request")
 		}
@@ -110,6 +110,12 @@ var fileLoggers = []struct {
 			l.Info().Int("n", runtimeInt+i).Str("path", runtimeString).Float64("ms", runtimeFloat).Msg("request")
 		}
 	}},
+}
+
+// zerologTo makes zerolog's logger with the time in nanoseconds, as all others have it.
+func zerologTo(w io.Writer) zerolog.Logger {
+	zerolog.TimeFieldFormat = time.RFC3339Nano
+	return zerolog.New(w).With().Timestamp().Logger()
 }
 
 // BenchmarkFile is the time a record takes until it is written into one JSON file, flat
@@ -184,19 +190,4 @@ func BenchmarkRotate(b *testing.B) {
 		}
 	}
 	reportParties(b, "ns/record", "shmkit", ns)
-}
-
-// reportParties reports the median of each party, the spread of ours, and how many times
-// ours each of the others takes.
-func reportParties(b *testing.B, unit, ours string, all map[string][]float64) {
-	b.ReportMetric(0, "ns/op")
-	mid, spread := median(all[ours])
-	b.ReportMetric(spread, "spread-%")
-	for name, xs := range all {
-		theirs, _ := median(xs)
-		b.ReportMetric(theirs, name+"-"+unit)
-		if name != ours {
-			b.ReportMetric(theirs/mid, name+"/"+ours)
-		}
-	}
 }

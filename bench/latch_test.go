@@ -84,16 +84,10 @@ func BenchmarkLatch(b *testing.B) {
 			}
 		}
 	}
-	r, spread := median(reads)
-	w, _ := median(writes)
-	tr, _ := median(theirReads)
-	tw, _ := median(theirWrites)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(r, "shmkit-read-ns")
-	b.ReportMetric(tr, "gvisor-read-ns")
-	b.ReportMetric(r/tr, "read-ratio")
-	b.ReportMetric(w, "shmkit-write-ns")
-	b.ReportMetric(tw, "gvisor-write-ns")
-	b.ReportMetric(w/tw, "write-ratio")
-	b.ReportMetric(spread, "spread-%")
+	figure(b, "shmkit-read-ns", reads)
+	figure(b, "gvisor-read-ns", theirReads)
+	figure(b, "read-ratio", over(reads, theirReads))
+	figure(b, "shmkit-write-ns", writes)
+	figure(b, "gvisor-write-ns", theirWrites)
+	figure(b, "write-ratio", over(writes, theirWrites))
 }

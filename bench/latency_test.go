@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-	"github.com/rs/zerolog"
 
 	"shmkit"
 	"shmkit/logring"
@@ -86,11 +85,9 @@ func BenchmarkLatency(b *testing.B) {
 			add(2, zerologCurve(b))
 		}
 	}
-	b.ReportMetric(0, "ns/op")
 	for p, name := range parties {
 		for i, n := range oneIn {
-			ns, _ := median(all[p][i])
-			b.ReportMetric(ns, fmt.Sprintf("%s-1in%d-ns", name, n))
+			figure(b, fmt.Sprintf("%s-1in%d-ns", name, n), all[p][i])
 		}
 	}
 }
@@ -106,7 +103,7 @@ func zerologCurve(b *testing.B) []float64 {
 		b.Fatal(err)
 	}
 	r.Close()
-	log := zerolog.New(w).With().Timestamp().Logger()
+	log := zerologTo(w)
 	ns := curve(histogram(func(i int) {
 		log.Info().Int("n", runtimeInt+i).Str("path", runtimeString).Float64("ms", runtimeFloat).Msg("request")
 	}))

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"shmkit/logring"
 )
 
@@ -44,8 +42,7 @@ func zerologToPipe(b *testing.B, calls int) float64 {
 		b.Fatal(err)
 	}
 	r.Close()
-	log := zerolog.New(w).With().Timestamp().Logger()
-	zerolog.TimeFieldFormat = time.RFC3339Nano
+	log := zerologTo(w)
 	start := time.Now()
 	for i := range calls {
 		log.Info().Int("n", runtimeInt+i).Str("path", runtimeString).Float64("ms", runtimeFloat).Msg("request")
@@ -56,15 +53,4 @@ func zerologToPipe(b *testing.B, calls int) float64 {
 		b.Fatal(err)
 	}
 	return float64(d) / float64(calls)
-}
-
-// reportPair reports the medians of two parties and how many times theirs is ours.
-func reportPair(b *testing.B, unit string, ours, theirs []float64) {
-	o, spread := median(ours)
-	t, _ := median(theirs)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(o, "shmkit-"+unit)
-	b.ReportMetric(spread, "spread-%")
-	b.ReportMetric(t, "peer-"+unit)
-	b.ReportMetric(t/o, "peer/shmkit")
 }

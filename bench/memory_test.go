@@ -51,10 +51,7 @@ func BenchmarkMemory(b *testing.B) {
 		debug.FreeOSMemory()
 		own = rollup(b, os.Getpid(), "Rss")
 	}
-	mid, spread := median(kib)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(mid, "worker-KiB")
-	b.ReportMetric(spread, "spread-%")
+	figure(b, "worker-KiB", kib)
 	b.ReportMetric((own-before)/workers, "node-KiB/worker")
 	b.ReportMetric(float64(descriptors(b)-files)/workers, "node-files/worker")
 }

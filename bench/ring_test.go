@@ -32,22 +32,12 @@ func BenchmarkRingThroughput(b *testing.B) {
 			}
 		}
 	}
-	o, spread := median(ours)
-	c, _ := median(channel)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(o/1e6, "shmkit-M/s")
-	b.ReportMetric(spread, "spread-%")
-	b.ReportMetric(c/1e6, "channel-M/s")
-	b.ReportMetric(o/c, "shmkit/channel")
-	if cpp != nil {
-		p, _ := median(cpp)
-		b.ReportMetric(p/1e6, "boost-M/s")
-		b.ReportMetric(o/p, "shmkit/boost")
-	}
-	if threads != nil {
-		p, _ := median(threads)
-		b.ReportMetric(p/1e6, "rwqueue-M/s")
-		b.ReportMetric(o/p, "shmkit/rwqueue")
+	figure(b, "shmkit-M/s", times(ours, 1e-6))
+	for name, theirs := range map[string][]float64{"channel": channel, "boost": cpp, "rwqueue": threads} {
+		if theirs != nil {
+			figure(b, name+"-M/s", times(theirs, 1e-6))
+			figure(b, "shmkit/"+name, over(ours, theirs))
+		}
 	}
 }
 
@@ -89,14 +79,10 @@ func BenchmarkRingSizes(b *testing.B) {
 					pipes = append(pipes, pipeThroughput(b, min(n/20, 200_000), bytes))
 				}
 			}
-			mid, spread := median(rates)
-			pipe, _ := median(pipes)
-			b.ReportMetric(pipe/1e6, "pipe-M/s")
-			b.ReportMetric(mid/pipe, "shmkit/pipe")
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(mid/1e6, "M/s")
-			b.ReportMetric(mid*float64(bytes)/1e9, "GB/s")
-			b.ReportMetric(spread, "spread-%")
+			figure(b, "M/s", times(rates, 1e-6))
+			figure(b, "GB/s", times(rates, float64(bytes)/1e9))
+			figure(b, "pipe-M/s", times(pipes, 1e-6))
+			figure(b, "shmkit/pipe", over(rates, pipes))
 		})
 	}
 }
@@ -119,18 +105,12 @@ func BenchmarkRingRoundTrip(b *testing.B) {
 			}
 		}
 	}
-	o, spread := median(ours)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(o, "shmkit-p50-ns")
-	b.ReportMetric(spread, "spread-%")
-	if cpp != nil {
-		p, _ := median(cpp)
-		b.ReportMetric(p, "boost-p50-ns")
-		b.ReportMetric(o/p, "shmkit/boost")
-	}
-	if threads != nil {
-		p, _ := median(threads)
-		b.ReportMetric(p, "rwqueue-p50-ns")
+	figure(b, "shmkit-p50-ns", ours)
+	for name, theirs := range map[string][]float64{"boost": cpp, "rwqueue": threads} {
+		if theirs != nil {
+			figure(b, name+"-p50-ns", theirs)
+			figure(b, "shmkit/"+name, over(ours, theirs))
+		}
 	}
 }
 
@@ -154,18 +134,12 @@ func parked(b *testing.B, n int, rest time.Duration) {
 			sock50, sock99 = append(sock50, percentile(ns, 50)), append(sock99, percentile(ns, 99))
 		}
 	}
-	o50, spread := median(ours50)
-	o99, _ := median(ours99)
-	s50, _ := median(sock50)
-	s99, _ := median(sock99)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(o50, "shmkit-p50-ns")
-	b.ReportMetric(o99, "shmkit-p99-ns")
-	b.ReportMetric(spread, "spread-%")
-	b.ReportMetric(s50, "socket-p50-ns")
-	b.ReportMetric(s99, "socket-p99-ns")
-	b.ReportMetric(o50/s50, "p50-ratio")
-	b.ReportMetric(o99/s99, "p99-ratio")
+	figure(b, "shmkit-p50-ns", ours50)
+	figure(b, "shmkit-p99-ns", ours99)
+	figure(b, "socket-p50-ns", sock50)
+	figure(b, "socket-p99-ns", sock99)
+	figure(b, "p50-ratio", over(ours50, sock50))
+	figure(b, "p99-ratio", over(ours99, sock99))
 }
 
 // BenchmarkLargeRecords sends large payloads to another process and back, against
@@ -186,16 +160,11 @@ func BenchmarkLargeRecords(b *testing.B) {
 					tuned = append(tuned, percentile(shmipcRoundTrips(b, n, bytes, true), 50))
 				}
 			}
-			o, spread := median(ours)
-			t, _ := median(theirs)
-			u, _ := median(tuned)
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(o/1e3, "shmkit-p50-µs")
-			b.ReportMetric(spread, "spread-%")
-			b.ReportMetric(t/1e3, "shmipc-p50-µs")
-			b.ReportMetric(t/o, "shmipc/shmkit")
-			b.ReportMetric(u/1e3, "tuned-p50-µs")
-			b.ReportMetric(u/o, "tuned/shmkit")
+			figure(b, "shmkit-p50-µs", times(ours, 1e-3))
+			figure(b, "shmipc-p50-µs", times(theirs, 1e-3))
+			figure(b, "shmipc/shmkit", over(theirs, ours))
+			figure(b, "tuned-p50-µs", times(tuned, 1e-3))
+			figure(b, "tuned/shmkit", over(tuned, ours))
 		})
 	}
 }

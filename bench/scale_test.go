@@ -28,10 +28,7 @@ func BenchmarkWorkers(b *testing.B) {
 					rates = append(rates, shmkitEndToEnd(b, n, records/n))
 				}
 			}
-			mid, spread := median(rates)
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(mid, "records/s")
-			b.ReportMetric(spread, "spread-%")
+			figure(b, "records/s", rates)
 		})
 	}
 }
@@ -48,10 +45,7 @@ func BenchmarkGoroutines(b *testing.B) {
 					rates = append(rates, goroutinesToFile(b, g, records/g))
 				}
 			}
-			mid, spread := median(rates)
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(mid, "records/s")
-			b.ReportMetric(spread, "spread-%")
+			figure(b, "records/s", rates)
 		})
 	}
 }
@@ -144,14 +138,11 @@ func BenchmarkRings(b *testing.B) {
 					ns = append(ns, float64(time.Since(begin))/calls)
 				}
 			}
-			mid, spread := median(ns)
 			// Idle: nothing is logged, for a second.
 			cpu := cpuTime()
 			time.Sleep(time.Second)
 			idle := cpuTime() - cpu
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(mid, "ns/record")
-			b.ReportMetric(spread, "spread-%")
+			figure(b, "ns/record", ns)
 			b.ReportMetric(100*idle.Seconds(), "idle-cpu-%")
 			b.ReportMetric(float64(rss(b)-before)/float64(n)/1024, "KiB/ring")
 			c.Close(context.Background())
@@ -233,22 +224,15 @@ func BenchmarkSpawn(b *testing.B) {
 			trues = append(trues, time.Since(begin).Seconds()/turns*1e3)
 		}
 	}
-	o, spread := median(ours)
-	e, _ := median(execs)
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(o, "shmkit-ms")
-	b.ReportMetric(spread, "spread-%")
-	b.ReportMetric(e, "exec-ms")
-	b.ReportMetric(o/e, "shmkit/exec")
-	c, _ := median(cmds)
-	t, _ := median(trues)
-	b.ReportMetric(c, "cmd-ms")
-	b.ReportMetric(t, "exec-true-ms")
-	b.ReportMetric(c/t, "cmd/exec")
+	figure(b, "shmkit-ms", ours)
+	figure(b, "exec-ms", execs)
+	figure(b, "shmkit/exec", over(ours, execs))
+	figure(b, "cmd-ms", cmds)
+	figure(b, "exec-true-ms", trues)
+	figure(b, "cmd/exec", over(cmds, trues))
 	if len(forks) > 0 {
-		f, _ := median(forks)
-		b.ReportMetric(f, "forkserver-ms")
-		b.ReportMetric(f/o, "forkserver/shmkit")
+		figure(b, "forkserver-ms", forks)
+		figure(b, "forkserver/shmkit", over(forks, ours))
 	}
 }
 
@@ -299,12 +283,8 @@ func BenchmarkSpawnMany(b *testing.B) {
 					execs = append(execs, time.Since(begin).Seconds()*1e3/float64(n))
 				}
 			}
-			o, spread := median(ours)
-			e, _ := median(execs)
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(o, "shmkit-ms")
-			b.ReportMetric(spread, "spread-%")
-			b.ReportMetric(e, "exec-ms")
+			figure(b, "shmkit-ms", ours)
+			figure(b, "exec-ms", execs)
 		})
 	}
 }

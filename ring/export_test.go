@@ -1,5 +1,4 @@
 package ring
 
-// AskAhead sets how far behind its tail a producer asks for memory; 0 is the line it
-// has just written.
-func (p *Producer) AskAhead(bytes uint64) { p.ahead = bytes }
+// AskAhead says whether a producer asks for the memory that it is going to write.
+func (p *Producer) AskAhead(asks bool) { p.asks = asks }

@@ -20,7 +20,7 @@ type Producer struct {
 	count    uint64 // records committed, over all producers of the ring
 	shared   *uint64
 	closed   atomic.Bool
-	ahead    uint64 // see ahead
+	asks     bool // for memory ahead of what it writes: always, but in a benchmark
 
 	region region
 	opts   ProducerOptions
@@ -43,12 +43,14 @@ type Producer struct {
 	errFull, errClosed error // made once: refusing costs no allocation
 }
 
-// ahead is how many bytes behind the tail a Commit asks for memory, as much as its record
-// took, but for large ones. The lines there were read by the consumer when the ring last
-// came by, so they are in its cache: the first store to each would wait for it, 100 ns
-// between two cores. They are asked for a few records earlier instead (BenchmarkBurst).
+// A Commit asks for the memory behind the tail: minAhead bytes, or as many as its record
+// took, but no more than maxAhead, from the next line on. Those lines were read by the
+// consumer when the ring last came by, and the nearest once more by its processor, which
+// reads ahead: the first store to each would wait for it, 100 ns between two cores. What is
+// here already costs next to nothing to ask for (BenchmarkBurst, BenchmarkAlone).
 const (
-	ahead    = 256
+	lineSize = 64
+	minAhead = 256
 	maxAhead = 512
 )
 
@@ -71,7 +73,7 @@ func NewProducer(view []byte, o ProducerOptions) (*Producer, error) {
 		return nil, &Error{op, o.Name, fmt.Errorf("policy %d: %w", o.Policy, ErrPolicy), "choose Block, DropNew or OverwriteOldest"}
 	}
 	p := &Producer{
-		region: r, opts: o, base: r.base, mask: r.mask, max: uint64(r.maxRecord), shared: &r.prod.tail, ahead: ahead,
+		region: r, opts: o, base: r.base, mask: r.mask, max: uint64(r.maxRecord), shared: &r.prod.tail, asks: true,
 		spin:      spinRounds(o.Spin),
 		errFull:   &Error{"reserve", o.Name, ErrFull, "read faster, make the ring larger, or choose another policy"},
 		errClosed: closedError("producer", o.Name),
@@ -136,7 +138,11 @@ func (p *Producer) Commit(n int, tag uint32) {
 	// Stored by the producer here, loaded by the consumer (look) and compared by
 	// the kernel. Makes visible: header and payload. amd64: a plain MOV, stores stay
 	// in order; arm64: STLR, no earlier store passes it.
-	publishAhead(p.shared, p.tail, unsafe.Add(p.base, (p.tail+p.ahead)&p.mask), min(size, maxAhead))
+	if p.asks {
+		publishAhead(p.shared, p.tail, unsafe.Add(p.base, p.tail&p.mask+lineSize), max(minAhead, min(size, maxAhead)))
+	} else {
+		publish(p.shared, p.tail)
+	}
 }
 
 // refuse notes a Commit that cannot be.

@@ -16,14 +16,13 @@ const (
 // A row is a line of the README's table. Ours and theirs are written by number,
 // times Scale, before Unit.
 type row struct {
-	What        string
-	Bench       string
-	Ours        string
-	Theirs      string // "" for none
-	Peer        string
-	Unit        string
-	Scale       float64 // 0: 1
-	TheirsBench string  // default: Bench
+	What   string
+	Bench  string
+	Ours   string
+	Theirs string // "" for none
+	Peer   string
+	Unit   string
+	Scale  float64 // 0: 1
 }
 
 func updateReadme(path string, all collected) error { return between(path, readmeTable(all)) }
@@ -56,15 +55,16 @@ func readmeTable(all collected) string {
 			scale = 1
 		}
 		theirs := ""
-		if bench := r.TheirsBench; r.Theirs != "" {
-			if bench == "" {
-				bench = r.Bench
-			}
-			if f := all.find(bench, r.Theirs); f != nil {
+		if r.Theirs != "" {
+			if f := all.find(r.Bench, r.Theirs); f != nil {
 				theirs = fmt.Sprintf("%s: %s %s", r.Peer, number(f.Median*scale), r.Unit)
 			}
 		}
-		fmt.Fprintf(&b, "| %s | %s %s (±%.0f %%) | %s |\n", r.What, number(ours.Median*scale), r.Unit, ours.Spread/2, theirs)
+		spread := ""
+		if ours.Spread != nil {
+			spread = fmt.Sprintf(" (±%.0f %%)", *ours.Spread/2)
+		}
+		fmt.Fprintf(&b, "| %s | %s %s%s | %s |\n", r.What, number(ours.Median*scale), r.Unit, spread, theirs)
 	}
 	for _, c := range curves {
 		if c.Readme && slices.ContainsFunc(c.Lines, func(l line) bool { return len(l.points(all)) > 0 }) {

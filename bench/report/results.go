@@ -24,7 +24,7 @@ type figure struct {
 	Bench  string    `json:"bench"`
 	Unit   string    `json:"unit"`
 	Median float64   `json:"median"`
-	Spread float64   `json:"spread_percent"` // (max-min)/median; of the benchmark's own rounds where it tells
+	Spread *float64  `json:"spread_percent,omitempty"` // (max-min)/median of the rounds; none for a single one
 	Values []float64 `json:"values"`
 }
 
@@ -70,25 +70,36 @@ func (r *results) add(bench, unit string, v float64) {
 	r.Figures = append(r.Figures, &figure{Bench: bench, Unit: unit, Values: []float64{v}})
 }
 
-const spreadUnit = "spread-%"
+// spreadSuffix makes of a unit the one under which a benchmark tells how far the rounds lie
+// apart that its figure is the median of.
+const spreadSuffix = ":spread-%"
 
-// settle computes the medians.
+// settle computes the medians, and the spreads of what was measured more than once.
 func (r *results) settle() {
-	own := map[string]float64{}
+	told := map[[2]string]float64{}
+	for _, f := range r.Figures {
+		if unit, is := strings.CutSuffix(f.Unit, spreadSuffix); is {
+			told[[2]string{f.Bench, unit}] = median(f.Values)
+		}
+	}
+	r.Figures = slices.DeleteFunc(r.Figures, func(f *figure) bool { return strings.HasSuffix(f.Unit, spreadSuffix) })
 	for _, f := range r.Figures {
 		f.Median = median(f.Values)
-		if f.Unit == spreadUnit {
-			own[f.Bench] = f.Median
-		} else if f.Median != 0 {
-			f.Spread = 100 * (slices.Max(f.Values) - slices.Min(f.Values)) / f.Median
+		if s, ok := told[[2]string{f.Bench, f.Unit}]; ok && len(f.Values) == 1 {
+			f.Spread = &s
+		} else if f.Median != 0 && len(f.Values) > 1 {
+			s := 100 * (slices.Max(f.Values) - slices.Min(f.Values)) / f.Median
+			f.Spread = &s
 		}
 	}
-	for _, f := range r.Figures {
-		if s, ok := own[f.Bench]; ok && len(f.Values) == 1 {
-			f.Spread = s
-		}
+}
+
+// spread writes it, or a dash for a figure of one measurement.
+func (f *figure) spread() string {
+	if f.Spread == nil {
+		return "–"
 	}
-	r.Figures = slices.DeleteFunc(r.Figures, func(f *figure) bool { return f.Unit == spreadUnit })
+	return fmt.Sprintf("%.0f %%", *f.Spread)
 }
 
 func median(v []float64) float64 {
