@@ -182,6 +182,7 @@ func withEvents(tb testing.TB, fn string, calls int, sink logring.Sink) []float6
 // than slog with a handler that does nothing, and less than phuslu's handler; and an event
 // at most 1.5 times quill, see [BenchmarkQuill].
 func BenchmarkHotPath(b *testing.B) {
+	pinPair(b)
 	all := make([][][]float64, len(hotPaths)) // by party, percentile, round
 	for b.Loop() {
 		for range 5 {

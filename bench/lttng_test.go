@@ -15,6 +15,7 @@ import (
 //
 // The bar: an event costs at most a quarter.
 func BenchmarkLTTng(b *testing.B) {
+	pinPair(b)
 	exe := buildLTTng(b)
 	startLTTng(b)
 	var ours, theirs []float64

@@ -20,6 +20,7 @@ var quillTable = regexp.MustCompile(`(?m)^ *\| +(\d+) +\|`)
 //
 // The bar: an event at most 1.5 times quill.
 func BenchmarkQuill(b *testing.B) {
+	pinPair(b)
 	program := os.Getenv(quillProgram)
 	if program == "" {
 		b.Skip(quillProgram + " does not name quill's hot-path benchmark: nothing to compare with")

@@ -17,6 +17,7 @@ import (
 //
 // The bars: 4 times the channel, twice Boost.
 func BenchmarkRingThroughput(b *testing.B) {
+	pinPair(b)
 	const n = 20_000_000
 	boost, rw := boostSPSC(b), readerWriterQueue(b)
 	var ours, channel, cpp, threads []float64
@@ -71,6 +72,7 @@ func channelThroughput(n int) float64 {
 func BenchmarkRingSizes(b *testing.B) {
 	for _, bytes := range []int{8, 64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10} {
 		b.Run(fmt.Sprint(bytes), func(b *testing.B) {
+			pinPair(b)
 			n := min(10_000_000, (4<<30)/bytes)
 			var rates, pipes []float64
 			for b.Loop() {
@@ -88,12 +90,13 @@ func BenchmarkRingSizes(b *testing.B) {
 }
 
 // BenchmarkRingRoundTrip sends 8 bytes to a worker and waits for the answer, both
-// sides polling, against Boost's queue in two C++ processes doing the same with
-// its 64-byte record.
+// sides polling, against Boost's queue and iceoryx between two C++ processes doing the
+// same with a 64-byte record, and moodycamel's queue between two threads.
 func BenchmarkRingRoundTrip(b *testing.B) {
+	pinPair(b)
 	const n = 200_000
-	boost, rw := boostSPSC(b), readerWriterQueue(b)
-	var ours, cpp, threads []float64
+	boost, rw, ice := boostSPSC(b), readerWriterQueue(b), iceoryxRTT(b)
+	var ours, cpp, threads, broker []float64
 	for b.Loop() {
 		for range rounds {
 			ours = append(ours, percentile(ringRoundTrips(b, n, 8, true), 50))
@@ -103,10 +106,13 @@ func BenchmarkRingRoundTrip(b *testing.B) {
 			if rw != "" {
 				threads = append(threads, runPeer(b, rw, "roundtrip", n/4))
 			}
+			if ice != "" {
+				broker = append(broker, runPeer(b, ice, "roundtrip", n/4))
+			}
 		}
 	}
 	figure(b, "shmkit-p50-ns", ours)
-	for name, theirs := range map[string][]float64{"boost": cpp, "rwqueue": threads} {
+	for name, theirs := range map[string][]float64{"boost": cpp, "rwqueue": threads, "iceoryx": broker} {
 		if theirs != nil {
 			figure(b, name+"-p50-ns", theirs)
 			figure(b, "shmkit/"+name, over(ours, theirs))
@@ -125,6 +131,7 @@ func BenchmarkRingParked(b *testing.B) {
 }
 
 func parked(b *testing.B, n int, rest time.Duration) {
+	pinPair(b)
 	var ours50, ours99, sock50, sock99 []float64
 	for b.Loop() {
 		for range rounds {
@@ -144,12 +151,14 @@ func parked(b *testing.B, n int, rest time.Duration) {
 
 // BenchmarkLargeRecords sends large payloads to another process and back, against
 // shmipc-go as it comes, and tuned to hold each payload in one piece. All copy the
-// payload into shared memory once on each side.
+// payload into shared memory once on each side. Our sides look for as long as a copy of
+// 64 KiB and more takes before they park (ringJob.spin), which shmipc-go has no setting for.
 //
 // The bar: 3 times as fast as shmipc-go as it comes at 64 KiB and at 1 MiB.
 func BenchmarkLargeRecords(b *testing.B) {
 	for _, bytes := range []int{4 << 10, 64 << 10, 1 << 20} {
 		b.Run(fmt.Sprint(bytes), func(b *testing.B) {
+			pinPair(b)
 			n := max(200, (256<<20)/bytes/4)
 			n = min(n, 5000)
 			var ours, theirs, tuned []float64

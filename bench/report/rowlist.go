@@ -15,6 +15,7 @@ var rows = []row{
 	{What: "a change seen by the last of 64 sleeping workers, p50", Bench: "bench.ConfigWatch/64", Ours: "p50-µs", Theirs: "bare-p50-µs", Peer: "64 bare futexes", Unit: "µs"},
 	{What: "ring, 64-byte records between two processes", Bench: "bench.RingThroughput", Ours: "shmkit-M/s", Theirs: "boost-M/s", Peer: "Boost.Lockfree `spsc_queue`", Unit: "M/s"},
 	{What: "ring, round trip, both sides polling, p50", Bench: "bench.RingRoundTrip", Ours: "shmkit-p50-ns", Theirs: "boost-p50-ns", Peer: "Boost.Lockfree", Unit: "ns"},
+	{What: "the same", Bench: "bench.RingRoundTrip", Ours: "shmkit-p50-ns", Theirs: "iceoryx-p50-ns", Peer: "iceoryx 2.0", Unit: "ns"},
 	{What: "ring, round trip, both sides parking, p50", Bench: "bench.RingParked/hot", Ours: "shmkit-p50-ns", Theirs: "socket-p50-ns", Peer: "Unix socket", Unit: "µs", Scale: 1e-3},
 	{What: "ring, 1 MiB there and back, p50", Bench: "bench.LargeRecords/1048576", Ours: "shmkit-p50-µs", Theirs: "shmipc-p50-µs", Peer: "shmipc-go as it comes", Unit: "µs"},
 	{What: "the same", Bench: "bench.LargeRecords/1048576", Ours: "shmkit-p50-µs", Theirs: "tuned-p50-µs", Peer: "shmipc-go tuned to the size", Unit: "µs"},
