@@ -80,6 +80,16 @@ var funcLog = shmkit.Func("bench-log", func(ctx context.Context, w *shmkit.Worke
 	return tell(w, time.Since(start))
 })
 
+// funcLogEvents is funcLog with native events.
+var funcLogEvents = shmkit.Func("bench-log-events", func(ctx context.Context, w *shmkit.Worker) error {
+	n := shmkit.Config[benchConfig](w).Load().Calls
+	start := time.Now()
+	for i := range n {
+		evRequest.Log(w.Writer(), runtimeInt+i, runtimeString, runtimeFloat)
+	}
+	return tell(w, time.Since(start))
+})
+
 var funcConfig = shmkit.Func("bench-config", func(ctx context.Context, w *shmkit.Worker) error {
 	cfg := shmkit.Config[benchConfig](w)
 	n := cfg.Load().Calls
@@ -123,7 +133,7 @@ func runWorkers(tb testing.TB, fn string, n, calls int, sinks ...logring.Sink) (
 		tb.Fatal(err)
 	}
 	whole = time.Since(start)
-	if s := node.Stats(); fn == funcLog && s.Delivered < uint64(n*calls) {
+	if s := node.Stats(); (fn == funcLog || fn == funcLogEvents) && s.Delivered < uint64(n*calls) {
 		tb.Fatalf("%d of %d records were delivered", s.Delivered, n*calls)
 	}
 	if figures = rep.take(); len(figures) != n {

@@ -47,69 +47,69 @@ func curve(h *hdrhistogram.Histogram) (ns []float64) {
 	return ns
 }
 
-// funcLatency tells the curve of native events, then that of slog.
+// latencyParties are a native event and a slog call, whose node writes JSON to nowhere,
+// and zerolog to a pipe with a reader. Each is a process of its own.
+var latencyParties = []string{"event", "slog", "zerolog-pipe"}
+
+// funcLatency tells the curve of one party.
 var funcLatency = shmkit.Func("bench-latency", func(ctx context.Context, w *shmkit.Worker) error {
 	events, err := attachEvents(w)
 	if err != nil {
 		return err
 	}
 	defer events.Close()
-	for _, party := range hotPaths[:2] {
-		for _, ns := range curve(histogram(party.make(events))) {
-			if err := tell(w, time.Duration(ns)); err != nil {
-				return err
-			}
+	party := shmkit.Config[benchConfig](w).Load().Calls
+	var log func(int)
+	if party < 2 {
+		log = hotPaths[party].make(events)
+	} else {
+		r, pipe, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		reader := exec.Command("cat") // its stdout is the null device
+		reader.Stdin = r
+		if err := reader.Start(); err != nil {
+			return err
+		}
+		r.Close()
+		defer reader.Wait()
+		defer pipe.Close()
+		l := zerologTo(pipe)
+		log = func(i int) {
+			l.Info().Int("n", runtimeInt+i).Str("path", runtimeString).Float64("ms", runtimeFloat).Msg("request")
+		}
+	}
+	for i := range 1000 { // all is warm, and the reader runs
+		log(i)
+	}
+	for _, ns := range curve(histogram(log)) {
+		if err := tell(w, time.Duration(ns)); err != nil {
+			return err
 		}
 	}
 	return nil
 })
 
-// BenchmarkLatency is the curve of what single calls take: a native event and a slog call
-// in a worker whose node writes JSON to nowhere, and zerolog to a pipe with a reader.
+// BenchmarkLatency is the curve of what single calls take.
 func BenchmarkLatency(b *testing.B) {
-	parties := []string{"event", "slog", "zerolog-pipe"}
-	all := make([][][]float64, len(parties))
-	for p := range all {
-		all[p] = make([][]float64, len(oneIn))
-	}
-	add := func(p int, ns []float64) {
-		for i, v := range ns {
-			all[p][i] = append(all[p][i], v)
-		}
-	}
+	pinPair(b)
+	all := make([][][]float64, len(latencyParties))
 	for b.Loop() {
 		for range 3 {
-			ns := withEvents(b, funcLatency, 0, logring.JSON(io.Discard))
-			add(0, ns[:len(oneIn)])
-			add(1, ns[len(oneIn):])
-			add(2, zerologCurve(b))
+			for p := range all {
+				if all[p] == nil {
+					all[p] = make([][]float64, len(oneIn))
+				}
+				for i, ns := range withEvents(b, funcLatency, p, logring.JSON(io.Discard)) {
+					all[p][i] = append(all[p][i], ns)
+				}
+			}
 		}
 	}
-	for p, name := range parties {
+	for p, name := range latencyParties {
 		for i, n := range oneIn {
 			figure(b, fmt.Sprintf("%s-1in%d-ns", name, n), all[p][i])
 		}
 	}
-}
-
-func zerologCurve(b *testing.B) []float64 {
-	r, w, err := os.Pipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	reader := exec.Command("cat")
-	reader.Stdin = r
-	if err := reader.Start(); err != nil { // its stdout is the null device
-		b.Fatal(err)
-	}
-	r.Close()
-	log := zerologTo(w)
-	ns := curve(histogram(func(i int) {
-		log.Info().Int("n", runtimeInt+i).Str("path", runtimeString).Float64("ms", runtimeFloat).Msg("request")
-	}))
-	w.Close()
-	if err := reader.Wait(); err != nil {
-		b.Fatal(err)
-	}
-	return ns
 }

@@ -15,11 +15,11 @@ var curves = []curve{
 	},
 	{
 		File: "workers.svg", Title: "Worker processes into one JSON file", X: "workers", Y: "records a second", LogX: true, Readme: true,
-		Lines: []line{{"shmkit", `bench\.Workers/(.+)`, "records/s"}},
+		Lines: []line{{"shmkit", `bench\.Workers/(.+)`, "records/s"}, {"slog.JSONHandler in each, O_APPEND", `bench\.Workers/(.+)`, "direct-records/s"}},
 	},
 	{
 		File: "goroutines.svg", Title: "Goroutines of one worker into one JSON file", X: "goroutines", Y: "records a second", LogX: true,
-		Lines: []line{{"shmkit", `bench\.Goroutines/(.+)`, "records/s"}},
+		Lines: []line{{"shmkit", `bench\.Goroutines/(.+)`, "records/s"}, {"slog.JSONHandler to the file", `bench\.Goroutines/(.+)`, "direct-records/s"}},
 	},
 	{
 		File: "lanes.svg", Title: "A native event in bursts: a lane for each P, against one ring with a lock", X: "goroutines", Y: "ns a call", LogX: true,
@@ -34,8 +34,13 @@ var curves = []curve{
 		Lines: []line{{"all idle", `bench\.Rings/(.+)`, "idle-cpu-%"}},
 	},
 	{
+		File: "config-reads.svg", Title: "Reading a configuration by its size", X: "keys", Y: "ns a read", LogX: true, LogY: true,
+		Lines: []line{{"Live.Load and a field", `bench\.ConfigReads/(.+)`, "live-ns/get"}, {"Dict, by path", `bench\.ConfigReads/(.+)`, "ns/get"},
+			{"koanf, by path", `bench\.ConfigReads/(.+)`, "koanf-ns/get"}, {"viper, by path", `bench\.ConfigReads/(.+)`, "viper-ns/get"}},
+	},
+	{
 		File: "config-watch.svg", Title: "A change of the configuration, until the last sleeping worker has it", X: "workers", Y: "µs", LogX: true, LogY: true, Readme: true,
-		Lines: []line{{"p50", `bench\.ConfigWatch/(.+)`, "p50-µs"}, {"p99", `bench\.ConfigWatch/(.+)`, "p99-µs"}},
+		Lines: []line{{"p50", `bench\.ConfigWatch/(.+)`, "p50-µs"}, {"p99", `bench\.ConfigWatch/(.+)`, "p99-µs"}, {"threads asleep in a bare futex, p50", `bench\.ConfigWatch/(.+)`, "bare-p50-µs"}},
 	},
 	{
 		File: "spawn.svg", Title: "Start and end of workers that are started together", X: "workers", Y: "ms a worker", LogX: true,
