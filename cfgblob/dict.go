@@ -44,6 +44,9 @@ func (v Dict) look(path string) (any, error) {
 	if v.err != nil {
 		return nil, v.err
 	}
+	if v.at == "" && v.snap.tree != nil {
+		return v.snap.look(path)
+	}
 	return Lookup(v.root, path)
 }
 

@@ -1,7 +1,9 @@
 package cfgblob
 
 import (
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,7 +30,19 @@ type lazyTree struct {
 	once sync.Once
 	root map[string]any
 	err  error
+
+	// paths is everything in root by its whole path, so that a lookup is one access to a
+	// map and not one for each element; it is made for a version that is looked up in more
+	// than a few times. Stored and loaded by lookups (heap memory of this process): who sees
+	// the map sees it whole, and nobody changes it.
+	paths atomic.Pointer[map[string]any]
+	looks atomic.Uint32 // until there is one
 }
+
+const (
+	indexAfter = 16      // lookups
+	maxIndexed = 1 << 16 // values; a larger document is walked
+)
 
 // parsedTree is a lazyTree that need not be parsed.
 func parsedTree(root map[string]any) *lazyTree {
@@ -40,6 +54,55 @@ func parsedTree(root map[string]any) *lazyTree {
 func (t *lazyTree) parsed() (map[string]any, error) {
 	t.once.Do(func() { t.root, t.err = Parse(t.doc) })
 	return t.root, t.err
+}
+
+// look returns what path names in the document.
+func (t *lazyTree) look(path string) (any, error) {
+	if paths := t.paths.Load(); paths != nil {
+		if v, ok := (*paths)[path]; ok {
+			return v, nil
+		}
+		return Lookup(t.root, path) // written otherwise, or not there: says why
+	}
+	root, err := t.parsed()
+	if err != nil {
+		return nil, err
+	}
+	if t.looks.Add(1) == indexAfter {
+		paths := map[string]any{}
+		if !indexPaths(paths, "", root) {
+			clear(paths)
+		}
+		t.paths.Store(&paths)
+	}
+	return Lookup(root, path)
+}
+
+// indexPaths adds what is below path, and reports whether that was not too much.
+func indexPaths(paths map[string]any, path string, node any) bool {
+	add := func(elem string, v any) bool {
+		at := elem
+		if path != "" {
+			at = path + "." + elem
+		}
+		paths[at] = v
+		return len(paths) <= maxIndexed && indexPaths(paths, at, v)
+	}
+	switch n := node.(type) {
+	case map[string]any:
+		for key, v := range n {
+			if key != "" && !add(escaper.Replace(key), v) { // no path leads to the empty one
+				return false
+			}
+		}
+	case []any:
+		for i, v := range n {
+			if !add(strconv.Itoa(i), v) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // root returns the parsed document, which is shared: look, do not touch.
@@ -68,6 +131,9 @@ func (s *Snapshot) get(path string) (any, error) {
 
 // look is get without the copy.
 func (s *Snapshot) look(path string) (any, error) {
+	if s.tree != nil {
+		return s.tree.look(path)
+	}
 	root, err := s.root()
 	if err != nil {
 		return nil, err
