@@ -2,9 +2,7 @@ package bench
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"os"
 	"testing"
 	"time"
 
@@ -58,44 +56,4 @@ func BenchmarkRecordToSink(b *testing.B) {
 	}
 	figure(b, "p50-us", times(p50, 1e-3))
 	figure(b, "p99-us", times(p99, 1e-3))
-}
-
-// funcQuiet does nothing until it is told to stop.
-var funcQuiet = shmkit.Func("bench-quiet", func(ctx context.Context, w *shmkit.Worker) error {
-	w.Log.Info("here")
-	<-ctx.Done()
-	return nil
-})
-
-// BenchmarkIdle measures the CPU time of a node with 64 workers that have logged once
-// and say nothing, over a few seconds.
-//
-// The bar: 0.1 % of one CPU.
-func BenchmarkIdle(b *testing.B) {
-	const workers, while = 64, 5 * time.Second
-	node, err := shmkit.Start(context.Background(), shmkit.Options{
-		Name: fmt.Sprintf("bench-idle-%d", os.Getpid()), Dir: b.TempDir(),
-		Config: benchConfig{Level: "info"}, Sinks: []logring.Sink{&latencySink{}},
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer node.Close()
-	if _, err := node.Start(shmkit.Spec{Func: funcQuiet, Workers: workers}); err != nil {
-		b.Fatal(err)
-	}
-	for s := node.Stats(); s.Delivered < workers || s.Pending > 0; s = node.Stats() {
-		time.Sleep(10 * time.Millisecond)
-	}
-	var share float64
-	var wakes uint64
-	for b.Loop() {
-		used, woken := cpuTime(), node.Stats().Wakes
-		time.Sleep(while)
-		share = 100 * (cpuTime() - used).Seconds() / while.Seconds()
-		wakes = node.Stats().Wakes - woken
-	}
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(share, "cpu-%")
-	b.ReportMetric(float64(wakes), "wakes")
 }

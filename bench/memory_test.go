@@ -14,11 +14,17 @@ import (
 	"shmkit/logring"
 )
 
-// BenchmarkMemory is the memory of a worker of 64 that have logged once and wait, and
-// what each adds to its node. A worker's is its proportional set size, in which a page
-// that is shared counts in parts; the node's is what it has more in memory, and open.
+// BenchmarkMemory is the memory of workers that have logged once and wait, and what each
+// adds to its node. A worker's is its proportional set size, in which a page that is shared
+// counts in parts; the node's is what it has more in memory, and open; node-threads are all
+// of its threads.
 func BenchmarkMemory(b *testing.B) {
-	const workers = 64
+	for _, n := range []int{64, 256} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) { memory(b, n) })
+	}
+}
+
+func memory(b *testing.B, workers int) {
 	node, err := shmkit.Start(context.Background(), shmkit.Options{
 		Dir: b.TempDir(), Config: benchConfig{Level: "info"}, Sinks: []logring.Sink{nullSink{}},
 	})
@@ -27,7 +33,7 @@ func BenchmarkMemory(b *testing.B) {
 	}
 	defer node.Close()
 	debug.FreeOSMemory()
-	before, files := rollup(b, os.Getpid(), "Rss"), descriptors(b)
+	before, files := rollup(b, os.Getpid(), "Rss"), entries(b, "/proc/self/fd")
 	if _, err := node.Start(shmkit.Spec{Func: funcQuiet, Workers: workers}); err != nil {
 		b.Fatal(err)
 	}
@@ -41,19 +47,21 @@ func BenchmarkMemory(b *testing.B) {
 			}
 		}
 	}
-	var kib []float64
-	var own float64
-	for b.Loop() {
+	var kib, own []float64
+	for range 3 * b.N {
 		time.Sleep(100 * time.Millisecond)
+		sum := 0.0
 		for _, pid := range pids {
-			kib = append(kib, rollup(b, pid, "Pss"))
+			sum += rollup(b, pid, "Pss")
 		}
+		kib = append(kib, sum/float64(workers))
 		debug.FreeOSMemory()
-		own = rollup(b, os.Getpid(), "Rss")
+		own = append(own, (rollup(b, os.Getpid(), "Rss")-before)/float64(workers))
 	}
 	figure(b, "worker-KiB", kib)
-	b.ReportMetric((own-before)/workers, "node-KiB/worker")
-	b.ReportMetric(float64(descriptors(b)-files)/workers, "node-files/worker")
+	figure(b, "node-KiB/worker", own)
+	b.ReportMetric(float64(entries(b, "/proc/self/fd")-files)/float64(workers), "node-files/worker")
+	b.ReportMetric(float64(entries(b, "/proc/self/task")), "node-threads")
 }
 
 // rollup returns KiB of a process's memory.
@@ -71,8 +79,8 @@ func rollup(b *testing.B, pid int, field string) float64 {
 	return kib
 }
 
-func descriptors(b *testing.B) int {
-	all, err := os.ReadDir("/proc/self/fd")
+func entries(b *testing.B, folder string) int {
+	all, err := os.ReadDir(folder)
 	if err != nil {
 		b.Skip(err)
 	}

@@ -55,12 +55,9 @@ func BenchmarkRings(b *testing.B) {
 					ns = append(ns, float64(time.Since(begin))/calls)
 				}
 			}
-			// Idle: nothing is logged, for a second.
-			cpu := cpuTime()
-			time.Sleep(time.Second)
-			idle := cpuTime() - cpu
+			idle := idleShare()
 			figure(b, "ns/record", ns)
-			b.ReportMetric(100*idle.Seconds(), "idle-cpu-%")
+			b.ReportMetric(100*idle, "idle-cpu-%")
 			b.ReportMetric(float64(rss(b)-before)/float64(n)/1024, "KiB/ring")
 			c.Close(context.Background())
 		})

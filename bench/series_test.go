@@ -22,7 +22,7 @@ func figure(b *testing.B, unit string, xs []float64) {
 	b.ReportMetric(0, "ns/op")
 	mid, spread := median(xs)
 	b.ReportMetric(mid, unit)
-	if len(xs) > 1 {
+	if len(xs) > 1 && mid != 0 {
 		b.ReportMetric(spread, unit+":spread-%")
 	}
 }

@@ -49,7 +49,8 @@ var bars = []bar{
 	{Area: "cfgblob", What: "processor time of 8 watches without a change, µs/s", Bench: "bench.ConfigIdle", Unit: "cpu-µs/s", Most: 100},
 
 	{Area: "spawn", What: "spawn rate, against a bare fork and exec loop", Bench: "spawn.SpawnRate/per=1", Unit: "rate/bare", Least: 0.8},
-	{Area: "spawn", What: "descriptors in the node for each worker", Bench: "bench.Memory", Unit: "node-files/worker", Most: 5},
+	{Area: "spawn", What: "descriptors in the node for each worker", Bench: "bench.Memory/256", Unit: "node-files/worker", Most: 5},
+	{Area: "spawn", What: "threads of a node with 256 workers", Bench: "bench.Memory/256", Unit: "node-threads", Most: 12},
 	{Area: "spawn", What: "start and join, against Python's forkserver", Bench: "spawn.PythonForkserver", Unit: "times-faster", Least: 1},
 	{Area: "spawn", What: "one more worker from a spare, p99, against a cold start", Bench: "spawn.Spare", Unit: "p99/cold", Most: 0.25},
 	{Area: "spawn", What: "heartbeat, ns", Bench: "spawn.Beat", Unit: "ns/op", Most: 10},

@@ -14,7 +14,8 @@ type model struct {
 	t float64 // ns a record through the whole node, flat out
 	c float64 // ns a record of the collector's processor
 	q float64 // ns a record more for each further ring
-	i float64 // % of a processor for an idle ring
+	j float64 // % of a processor for an idle node with one ring
+	i float64 // % more for a further idle ring
 	b float64 // bytes a record in the ring
 	m float64 // KiB of a worker
 	k float64 // KiB in the node for a worker
@@ -39,15 +40,17 @@ var scalingInputs = []struct {
 		func(v []float64) float64 { return 1e3 / v[0] }, func(m *model) *float64 { return &m.c }},
 	{"q", "ns a record more for each ring attached", [][2]string{{"bench.Rings/1000", "ns/record"}, {"bench.Rings/1", "ns/record"}},
 		func(v []float64) float64 { return max(0, v[0]-v[1]) / 999 }, func(m *model) *float64 { return &m.q }},
-	{"i", "% of a processor for an idle ring", [][2]string{{"bench.Rings/1000", "idle-cpu-%"}},
-		func(v []float64) float64 { return v[0] / 1000 }, func(m *model) *float64 { return &m.i }},
+	{"j", "% of a processor for an idle collector with one ring", [][2]string{{"bench.Rings/1", "idle-cpu-%"}},
+		func(v []float64) float64 { return v[0] }, func(m *model) *float64 { return &m.j }},
+	{"i", "% more for each further idle ring", [][2]string{{"bench.Rings/1000", "idle-cpu-%"}, {"bench.Rings/1", "idle-cpu-%"}},
+		func(v []float64) float64 { return max(0, v[0]-v[1]) / 999 }, func(m *model) *float64 { return &m.i }},
 	{"b", "bytes of a slog record with three values in the ring", [][2]string{{"bench.RecordBytes/slog", "B/record"}},
 		func(v []float64) float64 { return v[0] }, func(m *model) *float64 { return &m.b }},
-	{"m", "KiB of a worker that has logged once", [][2]string{{"bench.Memory", "worker-KiB"}},
+	{"m", "KiB of a worker that has logged once", [][2]string{{"bench.Memory/64", "worker-KiB"}},
 		func(v []float64) float64 { return v[0] }, func(m *model) *float64 { return &m.m }},
-	{"k", "KiB more in the node for each worker", [][2]string{{"bench.Memory", "node-KiB/worker"}},
+	{"k", "KiB more in the node for each worker", [][2]string{{"bench.Memory/64", "node-KiB/worker"}},
 		func(v []float64) float64 { return max(0, v[0]) }, func(m *model) *float64 { return &m.k }},
-	{"f", "descriptors in the node for each worker", [][2]string{{"bench.Memory", "node-files/worker"}},
+	{"f", "descriptors in the node for each worker", [][2]string{{"bench.Memory/64", "node-files/worker"}},
 		func(v []float64) float64 { return v[0] }, func(m *model) *float64 { return &m.f }},
 	{"s", "ms to start and end a worker, 64 together", [][2]string{{"bench.SpawnMany/64", "shmkit-ms"}},
 		func(v []float64) float64 { return v[0] }, func(m *model) *float64 { return &m.s }},
@@ -65,7 +68,7 @@ var scalingOutputs = []struct {
 	{"records a second, collector on a processor of its own", "10⁹ / (c + q·n)", model.capacity},
 	{"of that for each worker", "10⁹ / (c + q·n) / n", func(m model, n float64) float64 { return m.capacity(n) / n }},
 	{"burst of a worker before a call waits, records", "1 MiB / b", func(m model, n float64) float64 { return ringKiB * 1024 / m.b }},
-	{"processor time when idle, %", "i·n", func(m model, n float64) float64 { return m.i * n }},
+	{"processor time when idle, %", "j + i·(n−1)", model.idle},
 	{"memory of workers and node, MiB", "n·(m + k)", func(m model, n float64) float64 { return n * (m.m + m.k) / 1024 }},
 	{"reserved for rings, MiB", "n · 1 MiB", func(m model, n float64) float64 { return n * ringKiB / 1024 }},
 	{"descriptors in the node", "f·n", func(m model, n float64) float64 { return m.f * n }},
@@ -74,6 +77,7 @@ var scalingOutputs = []struct {
 }
 
 func (m model) capacity(n float64) float64 { return 1e9 / (m.c + m.q*n) }
+func (m model) idle(n float64) float64     { return m.j + m.i*(n-1) }
 func (m model) watch(n float64) float64    { return m.z + m.w*(n-1) }
 
 // scalingChecks compare the model with points that were measured but are no inputs.
@@ -85,9 +89,15 @@ var scalingChecks = []struct {
 		func(m model) float64 { return 1e6 / (64*m.s/1e3 + 1e6*m.t/1e9) }},
 	{"a million records of 16 workers", "bench.Workers/16", "records/s",
 		func(m model) float64 { return 1e6 / (16*m.s/1e3 + 1e6*m.t/1e9) }},
-	{"64 idle workers, % of a processor: 64·i", "bench.Idle", "cpu-%", func(m model) float64 { return 64 * m.i }},
+	{"64 idle workers, % of a processor: j + 63·i", "bench.Idle", "cpu-%", func(m model) float64 { return m.idle(64) }},
+	{"memory of a worker and the node's books about it, of 256, KiB: m + k", "bench.Memory/256", "worker-KiB", func(m model) float64 { return m.m + m.k }},
+	{"descriptors for each of 256 workers: f", "bench.Memory/256", "node-files/worker", func(m model) float64 { return m.f }},
 	{"a change seen by the last of 16, µs: z + 15·w", "bench.ConfigWatch/16", "p50-µs", func(m model) float64 { return m.watch(16) }},
 }
+
+// scalingTolerance is by which factor the model may be off and still be of use: it says what
+// saturates first, and those lie further apart.
+const scalingTolerance = 1.5
 
 var scaleTo = []float64{64, 256, 1024}
 
@@ -120,7 +130,11 @@ func scalingTables(all collected) (string, error) {
 		}
 		value := in.Of(v)
 		*in.To(&m) = value
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", in.Name, in.What, number(value), strings.Join(from, ", "))
+		shown := number(value)
+		if value == 0 {
+			shown = "too little to measure: 0"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", in.Name, in.What, shown, strings.Join(from, ", "))
 	}
 	b.WriteString("\n| workers of a node | formula |")
 	for _, n := range scaleTo {
@@ -134,13 +148,16 @@ func scalingTables(all collected) (string, error) {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("\n| check | model | measured | by |\n|---|---|---|---|\n")
+	fmt.Fprintf(&b, "\n| check | model | measured | within %g times | by |\n|---|---|---|---|---|\n", scalingTolerance)
 	for _, c := range scalingChecks {
-		measured := "not measured"
+		said, measured, within := c.Of(m), "not measured", ""
 		if f := all.find(c.Bench, c.Unit); f != nil {
-			measured = number(f.Median)
+			measured, within = number(f.Median), "yes"
+			if said > scalingTolerance*f.Median || f.Median > scalingTolerance*said {
+				within = "**no**"
+			}
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | `%s` %s |\n", c.What, number(c.Of(m)), measured, c.Bench, c.Unit)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | `%s` %s |\n", c.What, number(said), measured, within, c.Bench, c.Unit)
 	}
 	return b.String(), nil
 }

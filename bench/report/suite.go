@@ -35,6 +35,7 @@ var suites = []suite{
 	{Name: "logring", Dir: "..", Package: "./logring", Bench: ".", Time: "100ms", Count: 3},
 	{Name: "spawn", Dir: "..", Package: "./spawn/...", Bench: "Attributes|Beat|ForkExec|Output|Pool|Python|Rate|Spawn|Task", Time: "100ms", Count: 1},
 	{Name: "spawn-waits", Dir: "..", Package: "./spawn", Bench: "Spare|Successor", Time: "100x", Count: 1},
+	{Name: "spawn-stop", Dir: "..", Package: "./spawn", Bench: "Stop256", Time: "1x", Count: 3},
 	{Name: "spawn-starters", Dir: "..", Package: "./spawn", Bench: "RacingStarters", Time: "2x", Count: 1},
 	{Name: "call", Dir: "..", Package: "./call/...", Bench: ".", Time: "100ms", Count: 3},
 	{Name: "sqlproxy", Dir: "..", Package: "./dataio/sqlproxy", Bench: ".", Time: "100x", Count: 1},
