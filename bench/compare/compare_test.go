@@ -40,3 +40,14 @@ func TestRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestIsMore(t *testing.T) {
+	for _, c := range []struct {
+		was, is float64
+		want    bool
+	}{{10, 12, false}, {10, 13, true}, {100, 105, false}, {100, 106, true}, {100, 90, false}} {
+		if got := isMore(c.was, c.is, 5); got != c.want {
+			t.Errorf("%v → %v instructions: %v", c.was, c.is, got)
+		}
+	}
+}

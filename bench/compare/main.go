@@ -4,7 +4,8 @@
 //
 // The benchmarks of the core packages are built from both and run in turns, ten
 // times each. It prints what benchstat makes of them, and fails when the geometric
-// mean of the times is more than 5 % above that of the base.
+// mean of the times is more than 5 % above that of the base, or a hot path takes more than
+// 5 % more instructions, which no other load on the machine can do (with valgrind).
 package main
 
 import (
@@ -23,9 +24,11 @@ import (
 	"strings"
 
 	"golang.org/x/perf/benchfmt"
+
+	"shmkit/bench/callgrind"
 )
 
-var packages = []string{"shm", "ring", "seqlock", "cfgblob", "logring"}
+var packages = []string{"shm", "ring", "seqlock", "cfgblob", "logring", "call", "dataio/recfile"}
 
 func main() {
 	var (
@@ -95,11 +98,43 @@ func run(ctx context.Context, base, bench, benchtime string, count int, limit fl
 		return err
 	}
 	fmt.Printf("%d benchmarks, geometric mean %+.1f %%\n", n, worse)
-	if worse > limit {
-		return fmt.Errorf("the geometric mean is %.1f %% worse than that of %s, at most %g %% are allowed", worse, base, limit)
+	grown, err := moreInstructions(ctx, old, root, limit)
+	if err != nil {
+		return err
 	}
-	return nil
+	if worse > limit {
+		err = fmt.Errorf("the geometric mean is %.1f %% worse than that of %s, at most %g %% are allowed", worse, base, limit)
+	}
+	if len(grown) > 0 {
+		err = errors.Join(err, fmt.Errorf("more than %g %% more instructions than %s: %s", limit, base, strings.Join(grown, ", ")))
+	}
+	return err
 }
+
+// moreInstructions prints the counts of both trees and returns the hot paths that have
+// grown by more than limit percent.
+func moreInstructions(ctx context.Context, old, tree string, limit float64) (grown []string, err error) {
+	before := map[string]float64{}
+	err = callgrind.Count(ctx, old, func(h callgrind.HotPath, n float64) { before[h.String()] = n })
+	if errors.Is(err, callgrind.ErrNoValgrind) {
+		fmt.Fprintln(os.Stderr, "instructions are not counted:", err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("instructions of the base: %w", err)
+	}
+	err = callgrind.Count(ctx, tree, func(h callgrind.HotPath, n float64) {
+		was := before[h.String()]
+		fmt.Printf("%-40s %6.0f → %6.0f instructions\n", h, was, n)
+		if isMore(was, n, limit) {
+			grown = append(grown, h.String())
+		}
+	})
+	return grown, err
+}
+
+// isMore tolerates two instructions of a path that has only a few.
+func isMore(was, is, limit float64) bool { return is > was*(1+limit/100) && is > was+2 }
 
 // A side is one of the two trees.
 type side struct {
@@ -113,7 +148,7 @@ func (s *side) build(ctx context.Context, tmp string) error {
 		if st, err := os.Stat(filepath.Join(s.tree, p)); err != nil || !st.IsDir() {
 			continue
 		}
-		bin := filepath.Join(tmp, s.name+"-"+p)
+		bin := filepath.Join(tmp, s.name+"-"+strings.ReplaceAll(p, "/", "+"))
 		if _, err := output(ctx, s.tree, "go", "test", "-c", "-o", bin, "./"+p); err != nil {
 			return err
 		}
@@ -125,6 +160,7 @@ func (s *side) build(ctx context.Context, tmp string) error {
 func (s *side) run(ctx context.Context, bench, benchtime string) error {
 	for _, bin := range s.binaries {
 		_, pkg, _ := strings.Cut(filepath.Base(bin), "-")
+		pkg = strings.ReplaceAll(pkg, "+", "/")
 		out, err := output(ctx, filepath.Join(s.tree, pkg), bin, "-test.run", "^$", "-test.bench", bench, "-test.benchtime", benchtime)
 		if err != nil {
 			return err

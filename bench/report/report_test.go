@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"shmkit/bench/callgrind"
 )
 
 const output = `goos: linux
@@ -118,8 +120,8 @@ func TestListsNameWhatExists(t *testing.T) {
 	for _, c := range scalingChecks {
 		exists(c.Bench, "Benchmark")
 	}
-	for _, h := range hotPaths {
-		exists(strings.TrimPrefix(h.Package, "./")+"."+h.Bench, "Benchmark")
+	for _, h := range callgrind.HotPaths {
+		exists(h.String(), "Benchmark")
 	}
 	for _, p := range proofs {
 		for test := range strings.SplitSeq(p.Test, ", ") {

@@ -1,9 +1,9 @@
-package main
+package callgrind
 
-// hotPaths are benchmarks of one goroutine whose every operation does the same. A record
+// HotPaths are benchmarks of one goroutine whose every operation does the same. A record
 // of the ring is counted with its reading; a log call with its record's taking out, by a
 // collector that does nothing else.
-var hotPaths = []hotPath{
+var HotPaths = []HotPath{
 	{"./cfgblob", "Load"},
 	{"./seqlock", "Read/64/Latch"},
 	{"./seqlock", "Write/64/Latch"},

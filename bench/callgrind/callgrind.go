@@ -1,4 +1,6 @@
-package main
+// Package callgrind counts the instructions of the hot paths, which unlike their times do
+// not depend on what else the machine does.
+package callgrind
 
 import (
 	"context"
@@ -12,54 +14,58 @@ import (
 	"strings"
 )
 
-// A hotPath is a benchmark whose instructions are counted: unlike its time they do
-// not depend on what else the machine does.
-type hotPath struct{ Package, Bench string }
+// A HotPath is a benchmark whose instructions are counted.
+type HotPath struct{ Package, Bench string }
 
-func (h hotPath) name() string { return strings.TrimPrefix(h.Package, "./") + "." + h.Bench }
+func (h HotPath) String() string { return strings.TrimPrefix(h.Package, "./") + "." + h.Bench }
 
-// The counts include what the loop of the benchmark does itself: a few instructions.
+// Unit of the counts, which include what the loop of the benchmark does itself: a few
+// instructions.
+const Unit = "instructions/op"
+
 // Both numbers of times are multiples of the batches that benchmarks work in.
 const (
-	instructionsUnit = "instructions/op"
-	fewTimes         = 16_000
-	manyTimes        = 96_000
+	fewTimes  = 16_000
+	manyTimes = 96_000
 )
 
 var collectedRE = regexp.MustCompile(`Collected : (\d+)`)
 
-var errNoValgrind = errors.New("needs valgrind: install Debian's package valgrind")
+// ErrNoValgrind is why there is nothing to count with.
+var ErrNoValgrind = errors.New("needs valgrind: install Debian's package valgrind")
 
-// countInstructions runs each hot path few and many times under callgrind: the
-// difference is what the operations cost, without the start of the process.
-func countInstructions(ctx context.Context) (*results, error) {
+// Count builds the hot paths of the tree and runs each few and many times under callgrind:
+// the difference is what the operations cost, without the start of the process. tell is
+// called with each count.
+func Count(ctx context.Context, tree string, tell func(HotPath, float64)) error {
 	if _, err := exec.LookPath("valgrind"); err != nil {
-		return nil, errNoValgrind
+		return ErrNoValgrind
 	}
 	tmp, err := os.MkdirTemp("", "shmkit-instructions-")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer os.RemoveAll(tmp)
-	r := newResults("instructions")
-	for i, h := range hotPaths {
-		bin := filepath.Join(tmp, strconv.Itoa(i))
-		build := exec.CommandContext(ctx, "go", "test", "-c", "-o", bin, h.Package)
-		build.Dir = ".."
-		if out, err := build.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("%s: %w\n%s", h.Package, err, out)
+	binaries := map[string]string{}
+	for _, h := range HotPaths {
+		bin := binaries[h.Package]
+		if bin == "" {
+			bin = filepath.Join(tmp, strconv.Itoa(len(binaries)))
+			binaries[h.Package] = bin
+			build := exec.CommandContext(ctx, "go", "test", "-c", "-o", bin, h.Package)
+			build.Dir = tree
+			if out, err := build.CombinedOutput(); err != nil {
+				return fmt.Errorf("%s: %w\n%s", h.Package, err, out)
+			}
 		}
 		few, err1 := callgrind(ctx, bin, h.Bench, fewTimes)
 		many, err2 := callgrind(ctx, bin, h.Bench, manyTimes)
 		if err := errors.Join(err1, err2); err != nil {
-			return nil, err
+			return err
 		}
-		count := float64(many-few) / (manyTimes - fewTimes)
-		r.add(h.name(), instructionsUnit, count)
-		fmt.Fprintf(os.Stderr, "%s: %.0f instructions\n", h.name(), count)
+		tell(h, float64(many-few)/(manyTimes-fewTimes))
 	}
-	r.settle()
-	return r, nil
+	return nil
 }
 
 // exactly is the pattern of one benchmark: each part of its name by itself, since the
