@@ -43,14 +43,13 @@ type Producer struct {
 	errFull, errClosed error // made once: refusing costs no allocation
 }
 
-// A Commit asks for the memory behind the tail: minAhead bytes, or as many as its record
-// took, but no more than maxAhead, from the next line on. Those lines were read by the
+// A Commit asks for the memory behind the tail: 256 bytes, or as many as its record took,
+// but no more than maxAhead, from the next line on. Those lines were read by the
 // consumer when the ring last came by, and the nearest once more by its processor, which
 // reads ahead: the first store to each would wait for it, 100 ns between two cores. What is
 // here already costs next to nothing to ask for (BenchmarkBurst, BenchmarkAlone).
 const (
 	lineSize = 64
-	minAhead = 256
 	maxAhead = 512
 )
 
@@ -139,7 +138,7 @@ func (p *Producer) Commit(n int, tag uint32) {
 	// the kernel. Makes visible: header and payload. amd64: a plain MOV, stores stay
 	// in order; arm64: STLR, no earlier store passes it.
 	if p.asks {
-		publishAhead(p.shared, p.tail, unsafe.Add(p.base, p.tail&p.mask+lineSize), max(minAhead, min(size, maxAhead)))
+		publishAhead(p.shared, p.tail, unsafe.Add(p.base, p.tail&p.mask+lineSize), min(size, maxAhead))
 	} else {
 		publish(p.shared, p.tail)
 	}

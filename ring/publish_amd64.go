@@ -18,8 +18,8 @@ import (
 //go:noinline
 func publish(p *uint64, v uint64) { *p = v }
 
-// publishAhead is publish, and asks for the lines of memory of the n bytes at ahead, to
-// write them. Nothing is read or written there, and no address faults.
+// publishAhead is publish, and asks for the lines of memory of the n bytes at ahead, 256 at
+// least, to write them. Nothing is read or written there, and no address faults.
 //
 //go:noescape
 func publishAhead(p *uint64, v uint64, ahead unsafe.Pointer, n uint64)
