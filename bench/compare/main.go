@@ -84,11 +84,11 @@ func run(ctx context.Context, base, bench, benchtime string, count int, limit fl
 		}
 	}
 	for i := range sides {
-		if err := os.WriteFile(filepath.Join(tmp, sides[i].name), sides[i].out.Bytes(), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(tmp, sides[i].name+".txt"), sides[i].out.Bytes(), 0o600); err != nil {
 			return err
 		}
 	}
-	table, err := output(ctx, filepath.Join(root, "bench"), "go", "run", "golang.org/x/perf/cmd/benchstat", filepath.Join(tmp, "base"), filepath.Join(tmp, "this"))
+	table, err := output(ctx, filepath.Join(root, "bench"), "go", "run", "golang.org/x/perf/cmd/benchstat", filepath.Join(tmp, "base.txt"), filepath.Join(tmp, "this.txt"))
 	if err != nil {
 		return err
 	}
