@@ -24,7 +24,7 @@ type collection struct {
 	receipt  *receipt   // of the batch being filled
 	receipts []*receipt // of batches that were handed and are not settled, the oldest first
 	leaving  []*inlet   // their workers are gone, their records not yet written
-	timer    *time.Timer
+	alarm    *alarm
 }
 
 // Bounds of one pass: no ring is read further before the others had their turn,
@@ -50,8 +50,8 @@ const (
 // for the window or naps nobody rings; when nothing comes it costs nothing.
 func (c *Collector) run() {
 	defer close(c.ended)
-	k := &collection{c: c, m: merger{window: int64(c.o.Window)}, timer: time.NewTimer(time.Hour)}
-	k.timer.Stop()
+	k := &collection{c: c, m: merger{window: int64(c.o.Window)}, alarm: newAlarm()}
+	defer k.alarm.close()
 	if c.keeps() {
 		k.receipt = &receipt{}
 	}
@@ -258,11 +258,11 @@ func (k *collection) wait(d time.Duration, held bool) {
 		k.c.wakes.Add(1)
 		return
 	}
-	k.timer.Reset(d)
+	k.alarm.set(d)
 	select {
 	case <-k.c.wake:
-		k.timer.Stop()
-	case <-k.timer.C:
+		k.alarm.stop()
+	case <-k.alarm.rings:
 	}
 }
 

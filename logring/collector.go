@@ -81,7 +81,7 @@ const (
 var errClosed = fmt.Errorf("logring: collector: %w", os.ErrClosed)
 
 // A Collector takes records out of the rings of all workers, brings them into
-// one order, and hands them to the sinks. It has one goroutine, and one more per
+// one order, and hands them to the sinks. It has two goroutines, and one more per
 // sink, however many workers there are. Its methods may be called from any
 // goroutine.
 type Collector struct {
