@@ -43,6 +43,7 @@ type event struct {
 
 	level slog.Level
 	tag   uint32 // number<<8 | tagEvent
+	plain bool   // takes only words and strings
 	late  bool   // has an argument that ops.load cannot take alone: a time
 	ops   [maxArgs]op
 	kinds []byte // in wire form
@@ -65,12 +66,13 @@ func (e *event) init(l slog.Level, msg string, names []string, types ...reflect.
 		panic("logring: more than 16 million events: declare each once, as a package variable")
 	}
 	e.level, e.tag = slog.Level(wireLevel(l)), n<<8|tagEvent
-	e.msg, e.names = msg[:min(len(msg), maxMessage)], names
+	e.msg, e.names, e.plain = msg[:min(len(msg), maxMessage)], names, true
 	for i, t := range types {
 		o, kind := opOf(t)
 		e.ops[i] = o
 		e.kinds = append(e.kinds, kind)
 		e.late = e.late || o == opTime
+		e.plain = e.plain && (o == opWord || o == opString)
 		e.names[i] = tail(e.names[i])
 	}
 }

@@ -53,9 +53,7 @@ func (ev *Event1[A]) Log(w *Writer, a A) {
 
 //go:noinline
 func (ev *Event1[A]) log(w *Writer, a A) {
-	w.log(&ev.event, []slot{
-		ev.ops[0].load(unsafe.Pointer(&a)),
-	})
+	w.log(&ev.event, []unsafe.Pointer{unsafe.Pointer(&a)})
 }
 
 // WithSource makes the event tell the line that it is declared at. It returns ev.
@@ -83,10 +81,7 @@ func (ev *Event2[A, B]) Log(w *Writer, a A, b B) {
 
 //go:noinline
 func (ev *Event2[A, B]) log(w *Writer, a A, b B) {
-	w.log(&ev.event, []slot{
-		ev.ops[0].load(unsafe.Pointer(&a)),
-		ev.ops[1].load(unsafe.Pointer(&b)),
-	})
+	w.log(&ev.event, []unsafe.Pointer{unsafe.Pointer(&a), unsafe.Pointer(&b)})
 }
 
 // WithSource makes the event tell the line that it is declared at. It returns ev.
@@ -114,11 +109,7 @@ func (ev *Event3[A, B, C]) Log(w *Writer, a A, b B, c C) {
 
 //go:noinline
 func (ev *Event3[A, B, C]) log(w *Writer, a A, b B, c C) {
-	w.log(&ev.event, []slot{
-		ev.ops[0].load(unsafe.Pointer(&a)),
-		ev.ops[1].load(unsafe.Pointer(&b)),
-		ev.ops[2].load(unsafe.Pointer(&c)),
-	})
+	w.log(&ev.event, []unsafe.Pointer{unsafe.Pointer(&a), unsafe.Pointer(&b), unsafe.Pointer(&c)})
 }
 
 // WithSource makes the event tell the line that it is declared at. It returns ev.
@@ -146,12 +137,7 @@ func (ev *Event4[A, B, C, D]) Log(w *Writer, a A, b B, c C, d D) {
 
 //go:noinline
 func (ev *Event4[A, B, C, D]) log(w *Writer, a A, b B, c C, d D) {
-	w.log(&ev.event, []slot{
-		ev.ops[0].load(unsafe.Pointer(&a)),
-		ev.ops[1].load(unsafe.Pointer(&b)),
-		ev.ops[2].load(unsafe.Pointer(&c)),
-		ev.ops[3].load(unsafe.Pointer(&d)),
-	})
+	w.log(&ev.event, []unsafe.Pointer{unsafe.Pointer(&a), unsafe.Pointer(&b), unsafe.Pointer(&c), unsafe.Pointer(&d)})
 }
 
 // WithSource makes the event tell the line that it is declared at. It returns ev.
@@ -179,13 +165,7 @@ func (ev *Event5[A, B, C, D, E]) Log(w *Writer, a A, b B, c C, d D, e E) {
 
 //go:noinline
 func (ev *Event5[A, B, C, D, E]) log(w *Writer, a A, b B, c C, d D, e E) {
-	w.log(&ev.event, []slot{
-		ev.ops[0].load(unsafe.Pointer(&a)),
-		ev.ops[1].load(unsafe.Pointer(&b)),
-		ev.ops[2].load(unsafe.Pointer(&c)),
-		ev.ops[3].load(unsafe.Pointer(&d)),
-		ev.ops[4].load(unsafe.Pointer(&e)),
-	})
+	w.log(&ev.event, []unsafe.Pointer{unsafe.Pointer(&a), unsafe.Pointer(&b), unsafe.Pointer(&c), unsafe.Pointer(&d), unsafe.Pointer(&e)})
 }
 
 // WithSource makes the event tell the line that it is declared at. It returns ev.
@@ -213,14 +193,7 @@ func (ev *Event6[A, B, C, D, E, F]) Log(w *Writer, a A, b B, c C, d D, e E, f F)
 
 //go:noinline
 func (ev *Event6[A, B, C, D, E, F]) log(w *Writer, a A, b B, c C, d D, e E, f F) {
-	w.log(&ev.event, []slot{
-		ev.ops[0].load(unsafe.Pointer(&a)),
-		ev.ops[1].load(unsafe.Pointer(&b)),
-		ev.ops[2].load(unsafe.Pointer(&c)),
-		ev.ops[3].load(unsafe.Pointer(&d)),
-		ev.ops[4].load(unsafe.Pointer(&e)),
-		ev.ops[5].load(unsafe.Pointer(&f)),
-	})
+	w.log(&ev.event, []unsafe.Pointer{unsafe.Pointer(&a), unsafe.Pointer(&b), unsafe.Pointer(&c), unsafe.Pointer(&d), unsafe.Pointer(&e), unsafe.Pointer(&f)})
 }
 
 // WithSource makes the event tell the line that it is declared at. It returns ev.

@@ -1,21 +1,83 @@
 package logring
 
-import "time"
+import (
+	"time"
+	"unsafe"
+)
 
-// log is every event's Log, enabled.
-func (w *Writer) log(e *event, args []slot) {
-	if w.apart && (w.kept(e.level) || w.elsewhere(e.level)) {
-		w.logPlain(e, args)
-		return
-	}
-	if e.known.Load() != w && !w.dict.declare(w, e) {
-		w.logPlain(e, args)
+// log is every event's Log, enabled. args point to the arguments, in order.
+func (w *Writer) log(e *event, args []unsafe.Pointer) {
+	if !e.plain || w.apart && (w.kept(e.level) || w.elsewhere(e.level)) || e.known.Load() != w && !w.dict.declare(w, e) {
+		w.logSlots(e, args)
 		return
 	}
 	size := eventFixed + 8*len(args)
-	for i := range args {
-		if args[i].p != nil {
-			size += int(args[i].w)
+	for i, a := range args {
+		if e.ops[i] == opString {
+			size += len(*(*string)(a))
+		}
+	}
+	if l := w.pin(); l != nil {
+		due := false
+		b, err := l.prod.TryReserve(size)
+		if err == nil {
+			l.prod.Commit(size, w.fill(b, e, args))
+			l.count++
+			due = w.bell.due(&l.fence)
+		}
+		l.unpin()
+		if due {
+			w.bell.answer()
+		}
+		if err == nil {
+			return
+		}
+	}
+	w.logSlots(e, args) // which waits for room
+}
+
+// fill writes a plain event in wire form and returns its tag. It runs pinned, so that the
+// keys of a lane never go back. b is as long as it takes.
+func (w *Writer) fill(b []byte, e *event, args []unsafe.Pointer) (tag uint32) {
+	tag = e.tag
+	if w.ticks {
+		le.PutUint64(b, rdtsc())
+		tag |= tagTicks
+	} else {
+		le.PutUint64(b, uint64(monotonic()))
+	}
+	word := unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), eventFixed)
+	rest := unsafe.Add(word, 8*len(args))
+	for i, a := range args {
+		if e.ops[i] == opString {
+			s := *(*string)(a)
+			putWord(word, uint64(len(s)))
+			rest = unsafe.Add(rest, copy(unsafe.Slice((*byte)(rest), len(s)), s))
+		} else {
+			putWord(word, *(*uint64)(a))
+		}
+		word = unsafe.Add(word, 8)
+	}
+	return tag
+}
+
+// logSlots is log for what that leaves to it: other arguments, and no room in the lane.
+//
+//go:noinline
+func (w *Writer) logSlots(e *event, args []unsafe.Pointer) {
+	var room [maxArgs]slot
+	slots := room[:len(args)]
+	for i, a := range args {
+		slots[i] = e.ops[i].load(a)
+	}
+	if w.apart && (w.kept(e.level) || w.elsewhere(e.level)) || e.known.Load() != w && !w.dict.declare(w, e) {
+		w.logPlain(e, slots)
+		return
+	}
+	size := eventFixed + 8*len(slots)
+	for i := range slots {
+		if slots[i].p != nil {
+			size += int(slots[i].w)
 		}
 	}
 	if e.late {
@@ -25,8 +87,7 @@ func (w *Writer) log(e *event, args []slot) {
 		due := false
 		b, err := l.prod.TryReserve(size)
 		if err == nil {
-			tag := w.fill(b, e, args)
-			l.prod.Commit(size, tag)
+			l.prod.Commit(size, w.fillSlots(b, e, slots))
 			l.count++
 			due = w.bell.due(&l.fence)
 		}
@@ -39,7 +100,7 @@ func (w *Writer) log(e *event, args []slot) {
 		}
 	}
 	if size > w.shared.max {
-		w.logPlain(e, args) // which cuts what does not fit
+		w.logPlain(e, slots) // which cuts what does not fit
 		return
 	}
 	if w.evades(e.level) {
@@ -48,13 +109,12 @@ func (w *Writer) log(e *event, args []slot) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if b, err := w.reserve(size, e.level); err == nil {
-		w.commit(size, w.fill(b, e, args))
+		w.commit(size, w.fillSlots(b, e, slots))
 	}
 }
 
-// fill writes an event in wire form and returns its tag. It runs pinned or under
-// the lock, so that the keys of a lane never go back.
-func (w *Writer) fill(b []byte, e *event, args []slot) (tag uint32) {
+// fillSlots is fill for all arguments. It runs pinned or with the lock.
+func (w *Writer) fillSlots(b []byte, e *event, args []slot) (tag uint32) {
 	tag = e.tag
 	if w.ticks {
 		le.PutUint64(b, rdtsc())

@@ -113,3 +113,6 @@ func (o op) load(p unsafe.Pointer) slot {
 	}
 	return o.rare(p)
 }
+
+// putWord stores a word of an event, little-endian: one MOV. There has to be room.
+func putWord(at unsafe.Pointer, v uint64) { le.PutUint64((*[8]byte)(at)[:], v) }
