@@ -1,24 +1,8 @@
 package recfile
 
 import (
-	"errors"
-	"fmt"
 	"math/bits"
-	"strconv"
 	"time"
-)
-
-// Format says how records are kept apart in the file.
-type Format int
-
-const (
-	// Lines ends each record with a newline; records have none inside. A torn record
-	// is the one without a newline at the end of the file.
-	Lines Format = iota
-
-	// Frames puts a u32 length and a u32 CRC-32C of the payload, little-endian, in
-	// front of each record, which may hold any bytes. [Records] reads them.
-	Frames
 )
 
 // Options for one file. The zero value is a file of lines.
@@ -32,11 +16,16 @@ type Options struct {
 	Header []byte
 
 	// Resume goes on behind the valid beginning that an earlier node has left in
-	// PATH.partial. Otherwise that is an error: nothing is overwritten unasked.
+	// PATH.partial, whatever the size of its records. What is behind that is kept
+	// in PATH.cut-1, PATH.cut-2, …, and OnError is told. A file that begins with
+	// another header is refused. Without Resume or Replace an unfinished file is an
+	// error: nothing is overwritten unasked.
 	Resume bool
 
-	// Replace overwrites what is there: PATH, when the new file is complete, and
-	// PATH.partial, at once.
+	// Replace overwrites what is there: PATH when the new file is complete;
+	// PATH.partial, and with MaxBytes the complete ones of an earlier run, at once.
+	// Together with Resume an unfinished file is gone on with, and complete ones with
+	// numbers are kept.
 	Replace bool
 
 	// MaxBytes begins a new file when the current one is at least as large. Complete
@@ -44,19 +33,25 @@ type Options struct {
 	MaxBytes int64
 
 	// Sync is how old a record may get before it is flushed to the disk. 0: when the
-	// file is complete; negative: with each write.
+	// file is complete; negative: with each write, so that a record whose
+	// [Client.Flush] returned survives the machine. A flush that fails once makes the
+	// file unfinished for good: the kernel reports it once, and may have dropped
+	// the data.
 	Sync time.Duration
 
-	// Patience is how long a write is tried again before its records are given up.
-	// Default: 10 s. Negative: not at all.
+	// Patience is how long a write, or the change to the next file, is tried again
+	// before the file is given up. Its workers wait meanwhile, once their rings are
+	// full; those of other files do not. Default: 10 s. Negative: not at all.
 	Patience time.Duration
 
 	// MaxRecord is the largest record in bytes. Default: 64 KiB. RingSize is how many
-	// bytes a worker can be ahead of the node; it is shared by all files, and the
-	// largest counts, rounded up to a power of two. Default: 1 MiB, or twice MaxRecord.
+	// bytes of this file's records a worker can be ahead of the node, rounded up to a
+	// power of two: memory that is reserved for each worker. Default: 1 MiB, or
+	// twice MaxRecord.
 	MaxRecord, RingSize int
 
-	// OnError is told about writes that failed, from the writer's goroutine.
+	// OnError is told about what failed and is tried again, what was given up, and
+	// what Resume has cut off, from the file's own goroutine. It must not block.
 	OnError func(error)
 }
 
@@ -82,32 +77,3 @@ func (o Options) withDefaults(name string) Options {
 	o.RingSize = 1 << bits.Len(uint(max(o.RingSize, 2*o.MaxRecord)-1))
 	return o
 }
-
-// Error names the file and says what to do.
-type Error struct {
-	File   string
-	Op     string
-	Err    error
-	Advice string // may be empty
-}
-
-func (e *Error) Unwrap() error { return e.Err }
-func (e *Error) Error() string {
-	s := fmt.Sprintf("recfile: %s %s: %v", e.Op, strconv.Quote(e.File), e.Err)
-	if e.Advice != "" {
-		s += ": " + e.Advice
-	}
-	return s
-}
-
-var (
-	// ErrTooLarge is the cause when a record is larger than Options.MaxRecord.
-	ErrTooLarge = errors.New("record too large")
-
-	// ErrNewline is the cause when a record of a file of lines has a newline inside.
-	ErrNewline = errors.New("newline in a record")
-
-	// ErrUnfinished is the cause when an earlier node has left a file that is not
-	// complete.
-	ErrUnfinished = errors.New("there is an unfinished one")
-)

@@ -524,7 +524,7 @@ func TestBadUse(t *testing.T) {
 	if n, err := fmt.Fprintln(c.File("r.csv"), "one", "line"); n != 9 || err != nil {
 		t.Error(n, err)
 	}
-	says(open(recfile.Options{Path: path, Resume: true}), nil, "another node writes it", "end that one")
+	says(open(recfile.Options{Path: path, Resume: true}), nil, "another node writes it", "choose a folder")
 	lease.Close()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
