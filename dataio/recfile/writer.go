@@ -82,8 +82,9 @@ const (
 	plenty = 64 << 10
 	gather = 100 * time.Microsecond
 
-	// retryPause is the time between two attempts to write.
-	retryPause = 50 * time.Millisecond
+	// The time between two attempts to write, which doubles.
+	firstPause = time.Millisecond
+	lastPause  = 50 * time.Millisecond
 )
 
 // run takes what is in the rings, writes it, and gives the space back, in rounds, until
@@ -162,7 +163,7 @@ func (w *writer) remove(in *inlet) {
 func (w *writer) try(step func() error) {
 	p := w.part
 	var since time.Time
-	for p.broken == nil {
+	for pause := firstPause; p.broken == nil; pause = min(2*pause, lastPause) {
 		err := step()
 		if err == nil {
 			return
@@ -173,15 +174,15 @@ func (w *writer) try(step func() error) {
 				w.tell(p.error("write", err, fmt.Sprintf("it is tried again for %v", max(0, p.opts.Patience))))
 			}
 		}
-		if p.broken == nil && (time.Since(since) >= p.opts.Patience || !w.pause()) {
+		if p.broken == nil && (time.Since(since) >= p.opts.Patience || !w.again(pause)) {
 			p.giveUp(err)
 		}
 	}
 	w.tell(p.broken)
 }
 
-// pause waits before another attempt. It returns false when there shall be none.
-func (w *writer) pause() bool {
+// again waits before another attempt. It returns false when there shall be none.
+func (w *writer) again(pause time.Duration) bool {
 	select {
 	case <-w.hurry:
 		return false
@@ -189,7 +190,7 @@ func (w *writer) pause() bool {
 	}
 	select {
 	case <-w.hurry: // one more
-	case <-time.After(retryPause):
+	case <-time.After(pause):
 	}
 	return true
 }

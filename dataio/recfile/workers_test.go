@@ -1,0 +1,109 @@
+package recfile_test
+
+import (
+	"bufio"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"shmkit/dataio/recfile"
+	"shmkit/internal/proctest"
+)
+
+// 8 workers append at the same time: all records are there, whole, each worker's in
+// order, below one header.
+func TestManyWorkers(t *testing.T) {
+	n := 100_000 / 8
+	if stress {
+		n = 10_000_000 / 8
+	}
+	path := filepath.Join(t.TempDir(), "results.csv")
+	s := serve(t, map[string]recfile.Options{"results.csv": {Path: path, Header: []byte("rank,i,text,check")}})
+	want := map[string]int{}
+	var cmds []*exec.Cmd
+	var leases []messenger
+	for rank := range 8 {
+		cmd, lease := process(t, s, "appender", strconv.Itoa(rank), strconv.Itoa(n))
+		cmds, leases = append(cmds, cmd), append(leases, lease)
+		want[strconv.Itoa(rank)] = n
+	}
+	for i, cmd := range cmds {
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+		if err := leases[i].Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file is there before it is complete: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(path + "*"); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+	check(t, path, "rank,i,text,check", want)
+	if st := s.Stats("results.csv"); st != (recfile.Stats{Attempted: uint64(8 * n), Written: uint64(8 * n)}) {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A worker that is killed has every record in the file whose Append returned.
+func TestWorkerKilled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.csv")
+	s := serve(t, map[string]recfile.Options{"results.csv": {Path: path}})
+	want := map[string]int{}
+	for rank := range 4 {
+		files, words, lease, err := s.Donate("w", rank, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := lease.(messenger)
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := proctest.Command(t, "appender", append([]string{strconv.Itoa(rank), strconv.Itoa(endless)}, words...)...)
+		cmd.ExtraFiles = []*os.File{files[0], w}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		files[0].Close()
+		w.Close()
+		go func() {
+			defer r.Close()
+			for b := make([]byte, 1); ; m.Message(nil, nil) {
+				if _, err := r.Read(b); err != nil {
+					return
+				}
+			}
+		}()
+		last := -1
+		in := bufio.NewScanner(out)
+		for in.Scan() {
+			last, _ = strconv.Atoi(in.Text())
+			if last == 500*(rank+1) {
+				cmd.Process.Kill()
+			}
+		}
+		cmd.Wait()
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+		want[strconv.Itoa(rank)] = last + 1
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check(t, path, "", want)
+}
