@@ -112,7 +112,7 @@ func faultAt(t *testing.T, n int, format recfile.Format, sync time.Duration, cau
 		return nil
 	})
 	path := filepath.Join(t.TempDir(), "r.csv")
-	patience := time.Minute
+	patience := 10 * time.Second
 	if ever {
 		patience = 3 * time.Millisecond
 	}
