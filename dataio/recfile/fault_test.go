@@ -1,11 +1,9 @@
 package recfile_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -179,77 +177,19 @@ func faultAt(t *testing.T, n int, format recfile.Format, sync time.Duration, cau
 	}
 	// When nothing can be cut back, more may be in the file than is said to be.
 	cut := !ever || failed.what != "truncate" && failed.what != "write" && failed.what != "sync"
-	inFiles := checkParts(t, path, format, workers, cut, err == nil && failed.what != "remove")
-	if inFiles < int(st.Written) || cut && inFiles > int(st.Written) {
+	l := readFiles(t, path, format, workers)
+	inFiles := 0
+	for _, n := range l.next {
+		inFiles += n
+	}
+	switch {
+	case cut && l.rest > 0:
+		fail("there are %d bytes behind the last whole record", l.rest)
+	case inFiles < int(st.Written) || cut && inFiles > int(st.Written):
 		fail("%d records are in the files, %+v", inFiles, st)
+	case err == nil && l.unfinished && failed.what != "remove":
+		fail("there is an unfinished file")
 	}
 	return hit
 }
 
-// checkParts reads the complete files and the unfinished one, holds each against what
-// the workers appended, and returns how many records there are. whole says that the
-// unfinished one ends with a whole record too, and finished that there is none.
-func checkParts(t *testing.T, path string, format recfile.Format, workers int, whole, finished bool) (n int) {
-	t.Helper()
-	next := make([]int, workers)
-	read := func(name string, whole bool) {
-		t.Helper()
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		valid, err := format.ValidPrefix(bytes.NewReader(b))
-		if err != nil || whole && valid != int64(len(b)) {
-			t.Errorf("%s: %d of %d bytes are whole records: %v", name, valid, len(b), err)
-		}
-		for i, rec := range split(b[:valid], format) {
-			if i == 0 {
-				if string(rec) != "header" {
-					t.Errorf("%s begins with %q", name, rec)
-				}
-				continue
-			}
-			rank, _ := strconv.Atoi(string(rec[:1]))
-			if want := record(strconv.Itoa(rank), next[rank]); !bytes.Equal(rec, want) {
-				t.Errorf("%s: record %d is %q, want %q", name, i, rec, want)
-				return
-			}
-			next[rank]++
-			n++
-		}
-	}
-	for part := 1; ; part++ {
-		name := fmt.Sprintf("%s.%04d.csv", strings.TrimSuffix(path, ".csv"), part)
-		if _, err := os.Stat(name); err != nil {
-			break
-		}
-		read(name, true)
-	}
-	parts, _ := filepath.Glob(strings.TrimSuffix(path, ".csv") + ".*.csv")
-	left, _ := filepath.Glob(path + "*")
-	switch {
-	case len(left) > 1 || len(left) == 1 && left[0] != path+".partial" || finished && len(left) > 0:
-		t.Errorf("left: %v", left)
-	case len(left) == 1:
-		read(left[0], whole)
-		parts = append(parts, left[0])
-	}
-	if n > 0 && len(parts) == 0 {
-		t.Error("no file")
-	}
-	return n
-}
-
-// split returns the records of whole ones.
-func split(b []byte, format recfile.Format) (recs [][]byte) {
-	if format == recfile.Lines {
-		for line := range bytes.Lines(b) {
-			recs = append(recs, line[:len(line)-1])
-		}
-		return recs
-	}
-	for rec := range recfile.Records(bytes.NewReader(b)) {
-		recs = append(recs, bytes.Clone(rec))
-	}
-	return recs
-}

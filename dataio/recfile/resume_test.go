@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -158,4 +161,179 @@ func TestFrames(t *testing.T) {
 	if same(got, 3); err != nil {
 		t.Error(err)
 	}
+}
+
+// resumed opens what is in path.partial, completes it, and returns the file's content
+// and the error that was told, if any.
+func resumed(t *testing.T, o recfile.Options) (content []byte, st recfile.Stats, told error) {
+	t.Helper()
+	o.Resume, o.OnError = true, func(err error) { told = err }
+	s := serve(t, map[string]recfile.Options{"r": o})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(o.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content, s.Stats("r"), told
+}
+
+// frames makes a file of them by the description in docs/FORMAT.md.
+func frames(recs ...[]byte) (b []byte) {
+	for _, rec := range recs {
+		n := binary.LittleEndian.AppendUint32(nil, uint32(len(rec)))
+		b = append(b, n...)
+		b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(append(n, rec...), crc32.MakeTable(crc32.Castagnoli)))
+		b = append(b, rec...)
+	}
+	return b
+}
+
+// Resume keeps every whole record, however large MaxRecord is now, and what it cuts off
+// is beside the file, told and counted.
+func TestResumeKeeps(t *testing.T) {
+	big := bytes.Repeat([]byte{'x'}, 100_000)
+	flipped := frames([]byte("one"), []byte("two"), []byte("three"))
+	flipped[8+3+8] ^= 1
+	header := []byte("a header that is longer than MaxRecord")
+	for _, c := range []struct {
+		name        string
+		o           recfile.Options
+		there, kept []byte
+	}{
+		{"a lowered MaxRecord", recfile.Options{Format: recfile.Frames, MaxRecord: 16}, frames(big, nil, []byte("end")), frames(big, nil, []byte("end"))},
+		{"a header larger than MaxRecord", recfile.Options{Format: recfile.Frames, MaxRecord: 16, Header: header}, frames(header, []byte("r")), frames(header, []byte("r"))},
+		{"lines longer than MaxRecord", recfile.Options{MaxRecord: 16}, append(big, '\n'), append(big, '\n')},
+		{"a torn line", recfile.Options{}, []byte("one\ntwo\nthr"), []byte("one\ntwo\n")},
+		{"a torn frame", recfile.Options{Format: recfile.Frames}, frames([]byte("one"), []byte("two"))[:20], frames([]byte("one"))},
+		{"a flipped bit", recfile.Options{Format: recfile.Frames}, flipped, frames([]byte("one"))},
+		// What a power failure may leave behind the last flushed record: were zeros a
+		// valid frame, they would be many empty records.
+		{"a tail of zeros", recfile.Options{Format: recfile.Frames}, append(frames([]byte("one")), make([]byte, 4096)...), frames([]byte("one"))},
+		{"a tail of zeros behind lines", recfile.Options{}, append([]byte("one\n"), make([]byte, 4096)...), []byte("one\n")},
+		{"a torn header", recfile.Options{Header: []byte("header")}, []byte("hea"), []byte("header\n")},
+		{"no file of this format", recfile.Options{Format: recfile.Frames}, []byte("one\ntwo\n"), nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.o.Path = filepath.Join(t.TempDir(), "r.bin")
+			if err := os.WriteFile(c.o.Path+".cut-1", []byte("of another time"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(c.o.Path+".partial", c.there, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			content, st, told := resumed(t, c.o)
+			if !bytes.Equal(content, c.kept) {
+				t.Errorf("kept: %q, want %q", content, c.kept)
+			}
+			cut, ok := bytes.CutPrefix(c.there, c.kept)
+			if !ok { // of the header nothing was kept
+				cut = c.there
+			}
+			if st != (recfile.Stats{Cut: int64(len(cut))}) {
+				t.Errorf("%+v, want %d bytes cut", st, len(cut))
+			}
+			beside, err := os.ReadFile(c.o.Path + ".cut-2")
+			if len(cut) == 0 {
+				if err == nil || told != nil {
+					t.Errorf("nothing is to be cut, but %q, %v", beside, told)
+				}
+				return
+			}
+			if err != nil || !bytes.Equal(beside, cut) {
+				t.Errorf("beside the file: %q, %v, want %q", beside, err, cut)
+			}
+			if !errors.Is(told, recfile.ErrCut) || !strings.Contains(told.Error(), c.o.Path+".cut-2") {
+				t.Errorf("told: %v", told)
+			}
+		})
+	}
+}
+
+// An unfinished file is gone on with below its own header only.
+func TestResumeAnotherHeader(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.csv")
+	was := []byte("a,b\n1,2\n")
+	if err := os.WriteFile(path+".partial", was, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, header := range []string{"a,b,c", "a", "A,b"} {
+		_, err := recfile.NewServer(map[string]recfile.Options{"r": {Path: path, Header: []byte(header), Resume: true}})
+		if err == nil || !strings.Contains(err.Error(), "begins with another header") {
+			t.Errorf("%q: %v", header, err)
+		}
+	}
+	if b, err := os.ReadFile(path + ".partial"); err != nil || !bytes.Equal(b, was) {
+		t.Errorf("changed: %q, %v", b, err)
+	}
+	if content, _, _ := resumed(t, recfile.Options{Path: path, Header: []byte("a,b")}); !bytes.Equal(content, was) {
+		t.Errorf("%q", content)
+	}
+}
+
+// A server that cannot be made leaves the files of its other names as they were.
+func TestNothingChangedByFailure(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a.partial", "not torn\ntorn")
+	write("b.partial", "to be replaced\n")
+	write("d", "complete\n")
+	files := map[string]recfile.Options{
+		"a": {Path: filepath.Join(dir, "a"), Resume: true},
+		"b": {Path: filepath.Join(dir, "b"), Replace: true},
+		"c": {Path: filepath.Join(dir, "c")},
+		"d": {Path: filepath.Join(dir, "d")}, // there
+	}
+	if _, err := recfile.NewServer(files); !errors.Is(err, fs.ErrExist) {
+		t.Error(err)
+	}
+	for name, want := range map[string]string{"a.partial": "not torn\ntorn", "b.partial": "to be replaced\n", "d": "complete\n"} {
+		if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != want {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 3 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// An abandoned file stays unfinished, for Resume; one that never had a record is removed.
+func TestAbandon(t *testing.T) {
+	dir := t.TempDir()
+	options := func(resume bool) map[string]recfile.Options {
+		return map[string]recfile.Options{
+			"used":   {Path: filepath.Join(dir, "used"), Header: []byte("h"), Resume: resume},
+			"unused": {Path: filepath.Join(dir, "unused"), Header: []byte("h"), Resume: resume},
+		}
+	}
+	for round := range 3 {
+		s := serve(t, options(round > 0))
+		c, lease := local(t, s)
+		if err := c.File("used").Append(record("0", round)); err != nil {
+			t.Fatal(err)
+		}
+		if err := lease.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Abandon(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 || left[0] != filepath.Join(dir, "used.partial") {
+			t.Errorf("left: %v", left)
+		}
+	}
+	if err := serve(t, options(true)).Close(); err != nil {
+		t.Fatal(err)
+	}
+	check(t, filepath.Join(dir, "used"), "h", map[string]int{"0": 3})
+	check(t, filepath.Join(dir, "unused"), "h", nil)
 }

@@ -54,6 +54,7 @@ func newServer(files map[string]Options, d disk) (_ *Server, err error) {
 		if err := w.part.begin(); err != nil {
 			return nil, err
 		}
+		w.stats.Cut = w.part.cut
 	}
 	for _, w := range s.writers {
 		go w.run()

@@ -35,10 +35,7 @@ type Stats struct {
 }
 
 func newWriter(p *part) *writer {
-	return &writer{
-		part: p, bell: make(chan struct{}, 1), hurry: make(chan struct{}), stopped: make(chan struct{}),
-		stats: Stats{Cut: p.cut},
-	}
+	return &writer{part: p, bell: make(chan struct{}, 1), hurry: make(chan struct{}), stopped: make(chan struct{})}
 }
 
 // add is called for each new ring. It returns false when the writer has ended.
