@@ -192,4 +192,3 @@ func faultAt(t *testing.T, n int, format recfile.Format, sync time.Duration, cau
 	}
 	return hit
 }
-

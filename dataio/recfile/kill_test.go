@@ -3,6 +3,7 @@ package recfile_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -22,6 +23,9 @@ import (
 // flushed, and ends when its standard input does. Arguments: path, format, and of each
 // worker the number of its first record.
 var _ = proctest.Helper("rotating-node", func(args []string) {
+	if args[0] == "worker" {
+		flush(args[1:])
+	}
 	runtime.LockOSThread() // the workers die with the thread that started them
 	format, _ := strconv.Atoi(args[1])
 	s, err := recfile.NewServer(map[string]recfile.Options{"results.csv": {
@@ -41,8 +45,7 @@ var _ = proctest.Helper("rotating-node", func(args []string) {
 		if err != nil {
 			die(err)
 		}
-		cmd := exec.Command(os.Args[0], append([]string{strconv.Itoa(rank), first}, words...)...)
-		cmd.Env = append(os.Environ(), proctest.EnvHelper+"=flushing-worker")
+		cmd := exec.Command(os.Args[0], append([]string{"worker", strconv.Itoa(rank), first}, words...)...)
 		cmd.ExtraFiles = []*os.File{files[0], w}
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -74,9 +77,16 @@ var _ = proctest.Helper("rotating-node", func(args []string) {
 	}
 })
 
-var _ = proctest.Helper("flushing-worker", func(args []string) {
+// flush is a worker of that node.
+func flush(args []string) {
 	c := attached(args[2:])
 	f := c.File("results.csv")
+	die := func(err error) {
+		if !errors.Is(err, syscall.EPIPE) { // the node is gone
+			die(err)
+		}
+		os.Exit(1)
+	}
 	first, _ := strconv.Atoi(args[1])
 	for i := first; ; i++ {
 		if err := f.Append(record(args[0], i)); err != nil {
@@ -89,7 +99,7 @@ var _ = proctest.Helper("flushing-worker", func(args []string) {
 			fmt.Println(args[0], i) // one write: it is not mixed with another one's
 		}
 	}
-})
+}
 
 // The node is killed at random moments while workers append and files are rotated, and
 // goes on with what was left:
@@ -99,8 +109,8 @@ var _ = proctest.Helper("flushing-worker", func(args []string) {
 //  3. each worker's come in order, without gaps, across files and nodes;
 //  4. each file begins with the header, and has it once.
 //
-// Planted, and found by it: a rotation that gives the number of a file again, a header
-// written again behind a resumed beginning, and a resumed file that is not cut.
+// Planted, and found by it: a resumed run that gives the last number again, and a header
+// written again behind a resumed beginning.
 func TestNodeKilled(t *testing.T) {
 	for _, format := range []recfile.Format{recfile.Lines, recfile.Frames} {
 		t.Run(fmt.Sprint("format ", format), func(t *testing.T) {
