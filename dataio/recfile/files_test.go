@@ -72,8 +72,10 @@ func split(b []byte, format recfile.Format) (recs [][]byte) {
 		}
 		return recs
 	}
-	for rec := range recfile.Records(bytes.NewReader(b)) {
-		recs = append(recs, bytes.Clone(rec))
+	for rec, err := range recfile.Records(bytes.NewReader(b)) {
+		if err == nil {
+			recs = append(recs, bytes.Clone(rec))
+		}
 	}
 	return recs
 }

@@ -36,6 +36,17 @@ func serve(t testing.TB, files map[string]recfile.Options) *recfile.Server {
 	return s
 }
 
+// quick is serve on a disk that flushes nothing, for tests with many servers.
+func quick(t testing.TB, files map[string]recfile.Options) *recfile.Server {
+	t.Helper()
+	s, err := recfile.NewServerOn(newFaultyDisk(func(int, op) error { return nil }), files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Abandon() })
+	return s
+}
+
 // messenger is what a lease is besides a Closer.
 type messenger interface {
 	Message([]byte, []*os.File)

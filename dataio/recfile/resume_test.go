@@ -168,7 +168,7 @@ func TestFrames(t *testing.T) {
 func resumed(t *testing.T, o recfile.Options) (content []byte, st recfile.Stats, told error) {
 	t.Helper()
 	o.Resume, o.OnError = true, func(err error) { told = err }
-	s := serve(t, map[string]recfile.Options{"r": o})
+	s := quick(t, map[string]recfile.Options{"r": o})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
