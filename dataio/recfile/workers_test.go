@@ -2,16 +2,19 @@ package recfile_test
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"shmkit/dataio/recfile"
 	"shmkit/internal/proctest"
+	"shmkit/ring"
 )
 
 // 8 workers append at the same time: all records are there, whole, each worker's in
@@ -106,4 +109,33 @@ func TestWorkerKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, path, "", want)
+}
+
+// A worker that breaks the rules loses its ring, and everybody hears of it; the others
+// go on.
+func TestQuarantine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r")
+	told := make(chan error, 10)
+	s := serve(t, map[string]recfile.Options{"r": {Path: path, OnError: func(err error) { told <- err }}})
+	bad, badLease := local(t, s)
+	good, goodLease := local(t, s)
+	binary.LittleEndian.PutUint64(bad.Region()[4096:], 7) // a tail that can be none
+	err := badLease.Close()
+	var corrupt *ring.CorruptError
+	if !errors.As(err, &corrupt) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "its ring is given up, no other") {
+		t.Error(err)
+	}
+	if got := <-told; !errors.As(got, &corrupt) {
+		t.Error(got)
+	}
+	if err := good.File("r").Append(record("0", 0)); err != nil {
+		t.Error(err)
+	}
+	if err := goodLease.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	check(t, path, "", map[string]int{"0": 1})
 }
