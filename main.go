@@ -117,6 +117,9 @@ func (w *Worker) run(child *spawn.Child, fn WorkerFunc) (code int) {
 	}()
 	if err := fn(child.Context(), w); err != nil {
 		if child.Context().Err() != nil && errors.Is(err, context.Canceled) {
+			if w.files != nil {
+				child.Fail(interrupted + err.Error()) // its part of the files may not be whole
+			}
 			return exitOK // asked to stop, and stopped
 		}
 		child.Fail(err.Error())

@@ -48,7 +48,9 @@ type Node struct {
 	databases *sqlproxy.Server // nil without Options.Databases
 	files     *recfile.Server  // nil without Options.Files
 
-	unfollow  func() bool // lets go of Start's context
+	verdict   verdict
+	begun     bool         // Start has succeeded
+	unfollow  func() error // lets go of Start's context; an error if that has ended
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -112,7 +114,14 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n.unfollow = context.AfterFunc(ctx, func() { n.Stop(context.WithoutCancel(ctx)) })
+	unfollow := context.AfterFunc(ctx, func() { n.Stop(context.WithoutCancel(ctx)) })
+	n.unfollow = func() error {
+		if !unfollow() {
+			return fmt.Errorf("cancelled: %w", context.Cause(ctx))
+		}
+		return nil
+	}
+	n.begun = true
 	return n, nil
 }
 
@@ -157,11 +166,10 @@ func (n *Node) resources() (map[string]spawn.Resource, error) {
 		n.databases, all[resourceDatabases] = s, s
 	}
 	if len(n.opts.Files) > 0 {
-		s, err := recfile.NewServer(n.opts.Files)
-		if err != nil {
+		if err := n.serveFiles(); err != nil {
 			return nil, err
 		}
-		n.files, all[resourceFiles] = s, s
+		all[resourceFiles] = n.files
 	}
 	return all, nil
 }
@@ -194,6 +202,7 @@ func (n *Node) obeyLevel(_ uint64, doc []byte) {
 
 // workerEnded records a death that was not an orderly one.
 func (n *Node) workerEnded(e Exit) {
+	n.verdict.ended(e)
 	if e.Code != 0 {
 		n.Log.Warn("worker ended", "of", e)
 	}
@@ -243,9 +252,6 @@ func (n *Node) Config() *cfgblob.Store { return n.config }
 // loggers, and for its statistics.
 func (n *Node) Collector() *logring.Collector { return n.logs }
 
-// FileStats counts the records of one of [Options].Files.
-func (n *Node) FileStats(name string) recfile.Stats { return n.files.Stats(name) }
-
 // Stats counts the records: attempted = delivered + dropped + pending. After
 // Close pending is 0 and the figures are final.
 func (n *Node) Stats() logring.Stats { return n.logs.Stats() }
@@ -267,11 +273,25 @@ func (n *Node) Close() error { return n.Shutdown(context.Background()) }
 // ctx ends first, workers are killed at once and what is not written by then is
 // given up and counted; everything is removed all the same. It is idempotent; later
 // calls return the first one's error.
+//
+// [Options].Files appear under their names if the run went well. They stay unfinished,
+// to be gone on with ([recfile.Options].Resume), and the error says so and wraps
+// [recfile.ErrUnfinished], when
+//
+//   - a worker ended with a failure or was killed, and was not started again under its
+//     group and rank with success;
+//   - a worker that was asked to stop returned its context's error, instead of nil: it
+//     was interrupted;
+//   - the context of Start or of Shutdown ended, or [Node.Fail] was called;
+//   - records were lost, or could not be flushed to the disk.
 func (n *Node) Shutdown(ctx context.Context) error {
 	n.closeOnce.Do(func() {
 		var errs []error
 		if n.unfollow != nil {
-			n.unfollow()
+			n.verdict.fail(n.unfollow())
+		}
+		if n.files != nil { // a worker's end waits for what it left to be written
+			defer context.AfterFunc(ctx, n.files.Hurry)()
 		}
 		if n.control != nil {
 			errs = append(errs, n.control.Close())
@@ -279,13 +299,15 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		// Workers before logs, so that their last records are collected; logs before
 		// the lock, so that a successor of the same name finds the files complete.
 		if n.server != nil {
-			errs = append(errs, n.server.Stop(ctx))
+			err := n.server.Stop(ctx)
+			n.verdict.fail(err)
+			errs = append(errs, err)
 		}
 		if n.databases != nil {
-			errs = append(errs, n.databases.Close())
+			errs = append(errs, within(ctx, "databases", n.databases.Close))
 		}
 		if n.files != nil {
-			errs = append(errs, n.files.Close())
+			errs = append(errs, n.closeFiles(ctx))
 		}
 		if n.logs != nil {
 			errs = append(errs, n.logs.Close(ctx))

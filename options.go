@@ -70,8 +70,13 @@ type Options struct {
 	Databases map[string]*sql.DB
 	Policies  map[string]sqlproxy.Policy
 
-	// Files are what workers append records to by [Worker.File] under these names.
+	// Files are what workers append records to by [Worker.File] under these names. They
+	// appear when the run is over, if it went well: see [Node.Shutdown].
 	Files map[string]recfile.Options
+
+	// AlwaysComplete gives Files their names also when the run has failed or was
+	// cancelled: for files of which a part is as good as the whole, logs say.
+	AlwaysComplete bool
 
 	// LevelKey is the configuration key whose value ("debug", "info", "warn",
 	// "error", or one of these with an offset as in "info+2") is the level of every

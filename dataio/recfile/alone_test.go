@@ -120,7 +120,8 @@ func TestGivenUpTakesNoMemory(t *testing.T) {
 		return nil
 	})
 	path := filepath.Join(t.TempDir(), "r")
-	s, err := recfile.NewServerOn(d, map[string]recfile.Options{"r": {Path: path, Format: recfile.Frames, Patience: -1}})
+	told := 0 // by the writer's goroutine, which has ended when it is read
+	s, err := recfile.NewServerOn(d, map[string]recfile.Options{"r": {Path: path, Format: recfile.Frames, Patience: -1, OnError: func(error) { told++ }}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +149,9 @@ func TestGivenUpTakesNoMemory(t *testing.T) {
 	}
 	if st := s.Stats("r"); st != (recfile.Stats{Attempted: n, Lost: n}) {
 		t.Errorf("%+v", st)
+	}
+	if told != 1 {
+		t.Errorf("told %d times", told)
 	}
 }
 

@@ -155,8 +155,8 @@ func (w *writer) remove(in *inlet) {
 	in.end()
 }
 
-// try repeats step until it is done, or the file is given up. The first failure is told,
-// and the last.
+// try repeats step until it is done, or the file is given up. It tells of the first
+// failure, and of the end.
 func (w *writer) try(step func() error) {
 	p := w.part
 	var since time.Time
@@ -165,17 +165,17 @@ func (w *writer) try(step func() error) {
 		if err == nil {
 			return
 		}
-		if first := since.IsZero(); first {
+		if since.IsZero() {
 			since = time.Now()
-			if p.broken == nil {
-				w.tell(p.error("write", err, fmt.Sprintf("it is tried again for %v", max(0, p.opts.Patience))))
+			if p.broken == nil && p.opts.Patience > 0 {
+				w.tell(p.error("write", err, fmt.Sprintf("it is tried again for %v", p.opts.Patience)))
 			}
 		}
 		if p.broken == nil && (time.Since(since) >= p.opts.Patience || !w.again(pause)) {
 			p.giveUp(err)
 		}
+		w.tell(p.broken)
 	}
-	w.tell(p.broken)
 }
 
 // again waits before another attempt. It returns false when there shall be none.
