@@ -72,6 +72,14 @@ func local(t testing.TB, s *recfile.Server) (*recfile.Client, messenger) {
 // process starts a helper as a worker: descriptor 3 is its ring, 4 its doorbell, a pipe.
 func process(t testing.TB, s *recfile.Server, helper string, args ...string) (*exec.Cmd, messenger) {
 	t.Helper()
+	var cmd *exec.Cmd
+	m := processWith(t, s, func(c *exec.Cmd) { cmd = c }, helper, args...)
+	return cmd, m
+}
+
+// processWith is process that lets the caller see the command before it is started.
+func processWith(t testing.TB, s *recfile.Server, before func(*exec.Cmd), helper string, args ...string) messenger {
+	t.Helper()
 	files, words, lease, err := s.Donate("w", 0, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +90,7 @@ func process(t testing.TB, s *recfile.Server, helper string, args ...string) (*e
 	}
 	cmd := proctest.Command(t, helper, append(args, words...)...)
 	cmd.ExtraFiles = []*os.File{files[0], w}
+	before(cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +107,7 @@ func process(t testing.TB, s *recfile.Server, helper string, args ...string) (*e
 			m.Message(nil, nil)
 		}
 	}()
-	return cmd, m
+	return m
 }
 
 func attached(words []string) *recfile.Client {

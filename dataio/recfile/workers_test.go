@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -13,7 +14,6 @@ import (
 	"testing"
 
 	"shmkit/dataio/recfile"
-	"shmkit/internal/proctest"
 	"shmkit/ring"
 )
 
@@ -63,34 +63,15 @@ func TestWorkerKilled(t *testing.T) {
 	s := serve(t, map[string]recfile.Options{"results.csv": {Path: path}})
 	want := map[string]int{}
 	for rank := range 4 {
-		files, words, lease, err := s.Donate("w", rank, 4)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m := lease.(messenger)
-		r, w, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd := proctest.Command(t, "appender", append([]string{strconv.Itoa(rank), strconv.Itoa(endless)}, words...)...)
-		cmd.ExtraFiles = []*os.File{files[0], w}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		files[0].Close()
-		w.Close()
-		go func() {
-			defer r.Close()
-			for b := make([]byte, 1); ; m.Message(nil, nil) {
-				if _, err := r.Read(b); err != nil {
-					return
-				}
+		var out io.Reader
+		var cmd *exec.Cmd
+		m := processWith(t, s, func(c *exec.Cmd) {
+			cmd = c
+			var err error
+			if out, err = c.StdoutPipe(); err != nil {
+				t.Fatal(err)
 			}
-		}()
+		}, "appender", strconv.Itoa(rank), strconv.Itoa(endless))
 		last := -1
 		in := bufio.NewScanner(out)
 		for in.Scan() {
