@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"shmkit"
+	"shmkit/dataio/recfile"
 	"shmkit/logring"
 )
 
@@ -84,4 +85,40 @@ func ExampleDial() {
 	// "hello" 1 <nil>
 	// 2 <nil>
 	// cfgblob: "dialled.config": rejected, version 2 stays: unknown key "txet": did you mean "text"?
+}
+
+var appendRows = shmkit.Func("append-rows", func(ctx context.Context, w *shmkit.Worker) error {
+	return w.File("rows.csv").AppendContext(ctx, fmt.Appendf(nil, "%d,%d", w.Rank, w.Rank*w.Rank))
+})
+
+// Workers append to a file of the node's. It appears when the run is over, and went well.
+func ExampleWorker_File() {
+	dir, err := os.MkdirTemp("", "shmkit-file-")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "rows.csv")
+	node, err := shmkit.Start(context.Background(), shmkit.Options{
+		Dir:   filepath.Join(dir, "run"),
+		Files: map[string]recfile.Options{"rows.csv": {Path: path, Header: []byte("rank,square")}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	group, err := node.Start(shmkit.Spec{Func: appendRows, Workers: 1})
+	if err == nil {
+		err = group.Wait()
+	}
+	_, unfinished := os.Stat(path)
+	fmt.Println(err, os.IsNotExist(unfinished))
+	fmt.Println(node.Close(), node.FileStats("rows.csv").Written)
+	b, err := os.ReadFile(path)
+	fmt.Printf("%q %v\n", b, err)
+	// Output:
+	// <nil> true
+	// <nil> 1
+	// "rank,square\n0,0\n" <nil>
 }
