@@ -23,8 +23,9 @@ type faultyDisk struct {
 	// fails with ENOSPC is a short one: half of it reaches the disk.
 	fault func(n int, o op) error
 
-	mu  sync.Mutex
-	ops []op
+	mu     sync.Mutex
+	ops    []op
+	failed []op
 }
 
 func newFaultyDisk(fault func(n int, o op) error) *faultyDisk {
@@ -38,9 +39,22 @@ func (d *faultyDisk) do(what, path string) error {
 	n := len(d.ops)
 	d.mu.Unlock()
 	if err := d.fault(n, o); err != nil {
+		d.mu.Lock()
+		d.failed = append(d.failed, o)
+		d.mu.Unlock()
 		return fmt.Errorf("operation %d, %s: %w", n, what, err)
 	}
 	return nil
+}
+
+// first is the first operation that has failed, if any has.
+func (d *faultyDisk) first() (o op, failed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.failed) == 0 {
+		return o, false
+	}
+	return d.failed[0], true
 }
 
 // count is how many operations of a kind there were on paths with that end.

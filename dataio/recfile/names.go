@@ -29,10 +29,7 @@ func (o *Options) number(name string) (n int, ok bool) {
 		return 1, name == base
 	}
 	ext := filepath.Ext(base)
-	digits, ok := strings.CutPrefix(name, strings.TrimSuffix(base, ext)+".")
-	if digits, ok = strings.CutSuffix(digits, ext); !ok {
-		return 0, false
-	}
+	digits := strings.TrimSuffix(strings.TrimPrefix(name, strings.TrimSuffix(base, ext)+"."), ext)
 	n, err := strconv.Atoi(digits)
 	return n, err == nil && n > 0 && filepath.Base(o.complete(n)) == name
 }

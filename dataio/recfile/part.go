@@ -17,7 +17,7 @@ type part struct {
 	name string
 	disk disk
 
-	f    file  // nil between a complete file and the first record of the next
+	f    file  // nil when the one before is complete, and no next one begun
 	n    int   // which one it is, from 1, with MaxBytes
 	size int64 // of whole records in f
 

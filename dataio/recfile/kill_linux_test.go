@@ -117,7 +117,7 @@ func TestNodeKilled(t *testing.T) {
 			const workers = 3
 			rounds := 5
 			if stress {
-				rounds = 200
+				rounds = 60
 			}
 			path := filepath.Join(t.TempDir(), "results.csv")
 			next := make([]int, workers)
