@@ -221,7 +221,7 @@ func BenchmarkWorkers(b *testing.B) {
 	var node, flock, ratio []float64
 	for range rounds {
 		node = append(node, race(b, "appended", workers, n, 63))
-		flock = append(flock, race(b, "locked", workers, max(n/5, 100), 63)) // it is slow
+		flock = append(flock, race(b, "locked", workers, max(n/5, 100), 63)) // as long, about: it is slow
 		ratio = append(ratio, node[len(node)-1]/flock[len(flock)-1])
 	}
 	ours, _ := median(node)

@@ -45,7 +45,8 @@
 // A record is copied into the ring by [File.Append], or built there ([File.Reserve]).
 // The node copies it once, into the buffer of the next write, and the kernel from there:
 // a worker can change what is in its ring at any time, and must not change what was
-// checked. That one copy is what large records cost beside a write of the worker's own.
+// checked. That copy, and the checksum of a frame, are what large records cost beside a
+// write of the worker's own (BenchmarkLarge).
 //
 // A file that cannot be written keeps its workers waiting while it is tried again, with
 // the file cut back to its last whole record, until Options.Patience is over. Then it

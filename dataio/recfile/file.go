@@ -27,8 +27,10 @@ type File struct {
 }
 
 // Append adds a record; in a file of lines, one newline at its end is taken as its end.
-// It waits while the ring is full. When it returns nil the record will be written,
-// whatever happens to this process; [File.Flush] waits for that.
+// It waits while the ring is full, also when the node is gone and nobody reads it any
+// more: give [File.AppendContext] the worker's context, which ends then. When it returns
+// nil the record will be written, whatever happens to this process; [File.Flush] waits
+// for that.
 //
 // An error means that the record is not in the ring, save for one that wraps
 // [os.ErrClosed] because the node is gone. When the node has given up the file it wraps
