@@ -110,7 +110,7 @@ type Options struct {
 
 	// StopTimeout is how long a worker may take from SIGTERM to its end before it
 	// is killed, unless its Spec says otherwise, and how long processes that joined
-	// may take to leave. Default: 20 s.
+	// may take to leave. Default: [DefaultStopTimeout].
 	StopTimeout time.Duration
 
 	joined func(spawn.Info) // of a node process of its own, see serve.go
@@ -122,9 +122,11 @@ const (
 	resourceDatabases = "shmkit.databases"
 	resourceFiles     = "shmkit.files"
 
-	defaultLevelKey    = "level"
-	defaultStopTimeout = 20 * time.Second
+	defaultLevelKey = "level"
 )
+
+// DefaultStopTimeout is what [Options].StopTimeout is when it is not set.
+const DefaultStopTimeout = 20 * time.Second
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Name == "" {
@@ -140,7 +142,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Contain = spawn.ContainWell
 	}
 	if o.StopTimeout <= 0 {
-		o.StopTimeout = defaultStopTimeout
+		o.StopTimeout = DefaultStopTimeout
 	}
 	if len(o.Sinks) == 0 {
 		o.Sinks = []logring.Sink{logring.Console(os.Stderr)}

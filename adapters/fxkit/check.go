@@ -84,12 +84,17 @@ func isMissing(err error) bool {
 // Start starts workers as node.Start does, after [Check] of a function that was
 // registered with [Func], under the overrides in s.Env ([With]).
 func Start(node *shmkit.Node, s shmkit.Spec) (*shmkit.Group, error) {
-	if _, ours := graphs[s.Func]; ours {
-		if err := Check(s.Func, overridesIn(s.Env)...); err != nil {
-			return nil, err
-		}
+	if err := check(s); err != nil {
+		return nil, err
 	}
 	return node.Start(s)
+}
+
+func check(s shmkit.Spec) error {
+	if _, ours := graphs[s.Func]; !ours {
+		return nil
+	}
+	return Check(s.Func, overridesIn(s.Env)...)
 }
 
 // closer adds the end of v to the life of an application, if it has one.

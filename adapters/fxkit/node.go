@@ -2,7 +2,6 @@ package fxkit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -21,11 +20,14 @@ import (
 // ended.
 //
 // Give it at the top level of the application, first: then the node is also closed
-// when something else cannot be built or started.
+// when something else cannot be built or started. The application's StopTimeout is
+// made longer than o's, so that all this is done when workers take all of theirs; an
+// [fx.StopTimeout] that comes later counts instead.
 func Node(o shmkit.Options) fx.Option {
 	k := new(keeper)
 	return fx.Options(
 		fx.ErrorHook(k),
+		fx.StopTimeout(stopTimeout(o.StopTimeout)),
 		fx.Supply(o),
 		fx.Provide(
 			k.start,
@@ -73,7 +75,11 @@ func (k *keeper) start(in nodeNeeds) (*shmkit.Node, error) {
 		return nil, err
 	}
 	k.node = node
-	in.Lifecycle.Append(fx.StopHook(node.Shutdown))
+	in.Lifecycle.Append(fx.StopHook(func(ctx context.Context) error {
+		ctx, cancel := sooner(ctx)
+		defer cancel()
+		return node.Shutdown(ctx)
+	}))
 	return node, nil
 }
 
@@ -87,45 +93,3 @@ func (k *keeper) stop(ctx context.Context) error {
 
 // HandleError is called when the graph cannot be built.
 func (k *keeper) HandleError(error) { k.stop(context.Background()) }
-
-// Workers starts groups of workers when the application starts, in this order, each
-// after a [Check]; and ends the application when all of them have ended, with the
-// worst exit code of a worker. When the application is stopped first, so are they.
-func Workers(specs ...shmkit.Spec) fx.Option {
-	return fx.Invoke(func(lc fx.Lifecycle, end fx.Shutdowner, node *shmkit.Node) error {
-		for _, s := range specs {
-			if _, ours := graphs[s.Func]; ours {
-				if err := Check(s.Func, overridesIn(s.Env)...); err != nil {
-					return err
-				}
-			}
-		}
-		lc.Append(fx.Hook{
-			OnStart: func(ctx context.Context) error {
-				var groups []*shmkit.Group
-				for _, s := range specs {
-					g, err := node.Start(s)
-					if err != nil {
-						return errors.Join(err, node.Stop(ctx))
-					}
-					groups = append(groups, g)
-				}
-				go func() {
-					code := 0
-					for _, g := range groups {
-						var failed *spawn.ExitError
-						if err := g.Wait(); errors.As(err, &failed) {
-							code = max(code, failed.Code())
-						} else if err != nil {
-							code = max(code, 1)
-						}
-					}
-					end.Shutdown(fx.ExitCode(code))
-				}()
-				return nil
-			},
-			OnStop: node.Stop,
-		})
-		return nil
-	})
-}

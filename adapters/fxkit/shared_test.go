@@ -65,8 +65,18 @@ type account struct {
 
 func newAccount(lc fx.Lifecycle) *account {
 	a := &account{balance: 100}
-	lc.Append(fx.StopHook(func() { a.stopped = true }))
+	lc.Append(fx.StopHook(func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.stopped = true
+	}))
 	return a
+}
+
+func (a *account) isStopped() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stopped
 }
 
 var errBroke = errors.New("not that much left")
@@ -119,8 +129,8 @@ func TestProxy(t *testing.T) {
 	var a *account
 	code := run(t, o, shmkit.Spec{Func: spends, Workers: 3}, fx.Provide(newAccount), fx.Populate(&a),
 		fxkit.Serve[bank](call.Options{Name: "bank"}, func(a *account) bank { return bank{Withdraw: a.Withdraw} }))
-	if code != 0 || a.balance != 0 || !a.stopped {
-		t.Errorf("exit code %d, account %+v", code, a)
+	if code != 0 || a.balance != 0 || !a.isStopped() {
+		t.Errorf("exit code %d, balance %d, stopped %v", code, a.balance, a.isStopped())
 	}
 }
 
