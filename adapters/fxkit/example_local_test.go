@@ -149,12 +149,12 @@ func ExampleProvideSelector() {
 	defer store.Close()
 	graph(func(c *fxkit.Selector[cipher]) {
 		encrypt := func() {
-			f, err := c.Get(context.Background())
+			name, f, err := c.Choose(context.Background())
 			if err != nil {
 				fmt.Println(err)
 				return
 			}
-			fmt.Println(c.Name(), f("abc"))
+			fmt.Println(name, f("abc"))
 		}
 		encrypt()
 		store.Set("example", "cipher", "none", 0)

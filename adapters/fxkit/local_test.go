@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -77,92 +76,6 @@ func TestFactoryIsGivenContextAndDependencies(t *testing.T) {
 	}))
 }
 
-func TestSingletonIsMadeOnceUntilReset(t *testing.T) {
-	l := new(line)
-	apply(t, func(one *fxkit.Singleton[*part]) {
-		if l.made != 0 {
-			t.Error("made before it was asked for")
-		}
-		a, _ := one.Get(t.Context())
-		b, _ := one.Get(t.Context())
-		if err := one.Reset(); a != b || a.n != 1 || err != nil {
-			t.Error(a, b, err)
-		}
-		if c, _ := one.Get(t.Context()); c.n != 2 {
-			t.Error(c)
-		}
-	}, fxkit.ProvideSingleton[*part](l.newPart))
-	if !slices.Equal(l.said, []string{"released 1", "released 2"}) { // the second by the stop
-		t.Error(l.said)
-	}
-}
-
-// What cannot be made is tried again.
-func TestSingletonTriesAgain(t *testing.T) {
-	tries := 0
-	apply(t, func(one *fxkit.Singleton[io.Closer]) {
-		if _, err := one.Get(t.Context()); !says(err, "not yet") {
-			t.Error(err)
-		}
-		if c, err := one.Get(t.Context()); c == nil || err != nil {
-			t.Error(c, err)
-		}
-	}, fxkit.ProvideSingleton[io.Closer](func() (io.Closer, error) {
-		if tries++; tries == 1 {
-			return nil, errors.New("not yet")
-		}
-		return io.NopCloser(strings.NewReader("")), nil
-	}))
-}
-
-type (
-	tx      struct{ *part }
-	request struct{ tx *tx }
-)
-
-// In a scope there is one of each, released in reverse order; another scope has its
-// own.
-func TestScope(t *testing.T) {
-	l := new(line)
-	apply(t, func(requests *fxkit.Scoped[*request], txs *fxkit.Scoped[*tx]) {
-		if _, err := requests.Get(t.Context()); !says(err, "scoped *fxkit_test.request", "begin one with fxkit.NewScope") {
-			t.Error(err)
-		}
-		one, end := fxkit.NewScope(t.Context())
-		two, end2 := fxkit.NewScope(one)
-		a, err1 := requests.Get(one)
-		b, err2 := requests.Get(one)
-		c, err3 := requests.Get(two)
-		x, _ := txs.Get(one)
-		if err := errors.Join(err1, err2, err3); err != nil || a != b || a == c || a.tx != x || a.tx == c.tx {
-			t.Error(a, b, c, err)
-		}
-		if err := errors.Join(end(), end()); err != nil {
-			t.Error(err)
-		}
-		if _, err := requests.Get(one); err != nil {
-			t.Error(err) // what was made is still there, let go
-		}
-		end2()
-		three, end3 := fxkit.NewScope(t.Context())
-		end3()
-		if _, err := txs.Get(three); !says(err, "the scope has ended: begin another") {
-			t.Error(err)
-		}
-	},
-		fxkit.ProvideScoped[*tx](func() (*tx, func() error, error) {
-			p, release, err := l.newPart()
-			return &tx{p}, release, err
-		}),
-		fxkit.ProvideScoped[*request](func(ctx context.Context, txs *fxkit.Scoped[*tx]) (*request, func() error, error) {
-			x, err := txs.Get(ctx)
-			return &request{x}, func() error { l.said = append(l.said, "request"); return nil }, err
-		}))
-	if !slices.Equal(l.said, []string{"request", "released 1", "request", "released 2", "released 3"}) {
-		t.Error(l.said)
-	}
-}
-
 type reader func(s string) string
 
 func TestAggregate(t *testing.T) {
@@ -191,12 +104,12 @@ func rot13(s string) string {
 
 var encrypts = fxkit.Func("encrypts", func(ctx context.Context, log *slog.Logger, cfg *cfgblob.Live[config], c *fxkit.Selector[cipher]) error {
 	for range cfg.Watch(ctx) {
-		f, err := c.Get(ctx)
+		name, f, err := c.Choose(ctx)
 		if err != nil {
 			log.Info(err.Error())
 			return nil
 		}
-		log.Info(c.Name() + ": " + f("abc"))
+		log.Info(name + ": " + f("abc"))
 	}
 	return ctx.Err()
 }, fxkit.Config[config](), fxkit.ProvideSelector[cipher](func(c *config) string { return c.Cipher }, fxkit.Cases{
@@ -242,16 +155,25 @@ func TestSelectorFollowsTheLiveConfig(t *testing.T) {
 // A constructor of another shape is an error of the graph, found by Check as well.
 func TestWrongConstructors(t *testing.T) {
 	const want = "constructor of *fxkit_test.part is a "
+	options := func(c any) (all, factories []fx.Option) {
+		factories = []fx.Option{fxkit.ProvideFactory[*part](c), fxkit.ProvideAggregate[*part](fxkit.Cases{"x": c})}
+		return append(factories, fxkit.ProvideSingleton[*part](c), fxkit.ProvideScoped[*part](c),
+			fxkit.ProvideSelector[*part](func(*config) string { return "" }, fxkit.Cases{"x": c})), factories
+	}
 	for _, c := range []any{nil, 7, func() {}, func() int { return 0 }, func(...int) *part { return nil },
 		func() (*part, int) { return nil, 0 }, func() (*part, error, error) { return nil, nil, nil }} {
-		for _, o := range []fx.Option{
-			fxkit.ProvideFactory[*part](c), fxkit.ProvideSingleton[*part](c), fxkit.ProvideScoped[*part](c),
-			fxkit.ProvideAggregate[*part](fxkit.Cases{"x": c}),
-			fxkit.ProvideSelector[*part](func(*config) string { return "" }, fxkit.Cases{"x": c}),
-		} {
+		all, _ := options(c)
+		for _, o := range all {
 			if err := fx.ValidateApp(o, fx.NopLogger); !says(err, want, "want a func(…) (*fxkit_test.part [, func() error] [, error])") {
 				t.Errorf("%T: %v", c, err)
 			}
+		}
+	}
+	// A release that nobody would call.
+	_, factories := options(func() (*part, func() error, error) { return nil, nil, nil })
+	for _, o := range factories {
+		if err := fx.ValidateApp(o, fx.NopLogger); !says(err, want, "nobody would call the func() error") {
+			t.Error(err)
 		}
 	}
 }

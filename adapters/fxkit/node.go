@@ -14,7 +14,7 @@ import (
 )
 
 // Node makes an application the owner: it provides *shmkit.Node, and the node's
-// *slog.Logger and *cfgblob.Store. o itself can be decorated or replaced, by a test
+// *slog.Logger and *cfgblob.Store, and *[Singletons]. o itself can be decorated or replaced, by a test
 // say. The node is started when the graph is built, after what [Share], [Serve] and
 // [Database] give to its workers, and shut down before those: nobody calls what has
 // ended.
@@ -32,6 +32,7 @@ func Node(o shmkit.Options) fx.Option {
 		fx.Provide(
 			k.start,
 			func(n *shmkit.Node) (*slog.Logger, *cfgblob.Store) { return n.Log, n.Config() },
+			func() *Singletons { return new(Singletons) },
 		),
 		fx.Invoke(func(lc fx.Lifecycle) { lc.Append(fx.StopHook(k.stop)) }, func(*shmkit.Node) {}),
 	)

@@ -56,6 +56,17 @@ func makerOf[T any](constructor any) (m maker, err error) {
 	return m, nil
 }
 
+// factoryOf is makerOf for what is made anew at each call: there is nobody who could
+// call a release.
+func factoryOf[T any](constructor any) (maker, error) {
+	m, err := makerOf[T](constructor)
+	if err == nil && m.release > 0 {
+		want := reflect.TypeFor[T]()
+		err = fmt.Errorf("fxkit: constructor of %v is a %v: what a factory makes is its caller's, so nobody would call the func() error: give %v a method for that, or use ProvideScoped or ProvideSingleton", want, m.fn.Type(), want)
+	}
+	return m, err
+}
+
 func nothing() error { return nil }
 
 // recipeOf gives a constructor its dependencies.

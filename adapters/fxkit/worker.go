@@ -38,6 +38,7 @@ type (
 //	cfgblob.View        the run's configuration, untyped
 //	Run, Group, Rank, Size
 //	*shmkit.Worker      all of it
+//	*Singletons         to reset all of them
 //
 // and, as in every application, for [fx.Lifecycle] and [fx.Shutdowner], which ends the
 // context. fx's own events are logged at level debug.
@@ -140,6 +141,7 @@ func (g *graph) base(ctx context.Context, w *shmkit.Worker) []fx.Option {
 			func() *slog.Logger { return w.Log },
 			func() cfgblob.View { return w.Snapshots() },
 			func() (Run, Group, Rank, Size) { return Run(w.Run), Group(w.Group), Rank(w.Rank), Size(w.Size) },
+			func() *Singletons { return new(Singletons) },
 		),
 		fx.Logger(quiet{}), // what fx falls back to when it cannot make the other one
 		fx.WithLogger(func() fxevent.Logger { return eventLogger(w) }),
