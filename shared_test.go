@@ -83,6 +83,9 @@ func TestShared(t *testing.T) {
 		Databases: map[string]*sql.DB{"main": db},
 		Files:     map[string]recfile.Options{"results.csv": {Path: filepath.Join(dir, "results.csv"), Header: []byte("rank,i")}},
 	})
+	if given := n.Given(); fmt.Sprint(given.Databases, given.Files, given.Resources) != "[main] [results.csv] map[]" {
+		t.Error(given)
+	}
 	g, err := n.Start(shmkit.Spec{Func: sharer, Workers: 3})
 	if err != nil {
 		t.Fatal(err)

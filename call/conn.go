@@ -101,11 +101,15 @@ func Bind[T any](c *Conn) (T, error) {
 	if err != nil {
 		return api, err
 	}
+	err = fits(c.name, ms, func(name string) (string, bool) {
+		o, ok := c.offered[name]
+		return o.signature, ok
+	})
+	if err != nil {
+		return api, err
+	}
 	for _, m := range ms {
 		o, ok := c.offered[m.name]
-		if ok && o.signature != m.signature {
-			return api, fmt.Errorf("call: bind %q: function %s has another signature in the owner: restart the worker with the owner's build", c.name, m.name)
-		}
 		fn := func(args []reflect.Value) []reflect.Value {
 			ctx, _ := args[0].Interface().(context.Context)
 			out, sent, err := c.call(ctx, m, o.index, ok, args[1:])

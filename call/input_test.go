@@ -105,11 +105,21 @@ func TestSubset(t *testing.T) {
 	type skewed struct {
 		Get func(ctx context.Context) (string, error)
 	}
-	if _, err := call.Bind[skewed](connect(t, server, 0)); err == nil || !strings.Contains(err.Error(), `bind "box": function Get has another signature in the owner: restart the worker`) {
-		t.Error(err)
+	_, bound := call.Bind[skewed](connect(t, server, 0))
+	for _, err := range []error{bound, call.Check[skewed](server)} {
+		if err == nil || !strings.Contains(err.Error(), `bind "box": function Get has another signature in the owner: restart the worker`) {
+			t.Error(err)
+		}
 	}
-	if _, err := call.Bind[int](connect(t, server, 0)); err == nil {
+	if _, err := call.Bind[int](connect(t, server, 0)); err == nil || call.Check[int](server) == nil {
 		t.Error("bound an int")
+	}
+	type more struct {
+		Get  func(ctx context.Context) (int, error)
+		Idle func(ctx context.Context) error
+	}
+	if err := call.Check[more](server); err != nil { // what is not offered says so when it is called
+		t.Error(err)
 	}
 }
 

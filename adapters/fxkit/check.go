@@ -2,7 +2,6 @@ package fxkit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -18,26 +17,54 @@ import (
 // Check says whether a worker function can be built, with the overrides given: that
 // everything it needs is provided, once, and without a cycle. No constructor is run
 // and no worker is started. The error is a [*GraphError]; [fx.VisualizeError] draws
-// what is missing.
+// what is missing. [CheckSpec] looks at the owner, too.
 func Check(name string, overrides ...string) error {
+	_, _, err := checked(name, overrides)
+	return err
+}
+
+// CheckSpec is [Check] of s.Func under the overrides in s.Env ([With]), and says
+// whether node has what such workers ask for: the databases, files and resources of
+// [DB], [File], [Shared] and [Proxy], by name, the functions of a proxy by their
+// signatures, and a configuration that fits [Config], as the first worker would read
+// it now. What an override takes the place of is not asked for. A function that was not
+// registered with [Func] has nothing to check.
+func CheckSpec(node *shmkit.Node, s shmkit.Spec) error {
+	if _, ours := graphs[s.Func]; !ours {
+		return nil
+	}
+	g, overrides, err := checked(s.Func, overridesIn(s.Env))
+	if err != nil {
+		return err
+	}
+	return g.unmet(owner{node, s}, overrides)
+}
+
+// checked is a graph that can be built with overrides.
+func checked(name string, overrides []string) (*graph, []fx.Option, error) {
 	g, err := graphOf(name)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	over, err := overrideOptions(overrides)
+	options, err := overrideOptions(overrides)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
+	if err := g.validate(options); err != nil {
+		return nil, nil, g.explain(err)
+	}
+	return g, options, nil
+}
+
+// validate builds the graph with more options, without running anything.
+func (g *graph) validate(options []fx.Option) error {
 	var drawn lastError
-	app := append(g.base(context.Background(), nil), over...)
-	err = fx.ValidateApp(append(app, fx.ErrorHook(&drawn), g.invoke(nil))...)
+	app := append(g.base(context.Background(), nil), options...)
+	err := fx.ValidateApp(append(app, fx.ErrorHook(&drawn), g.invoke(nil))...)
 	if drawn.err != nil {
-		err = drawn.err
+		return drawn.err
 	}
-	if err != nil {
-		return g.explain(err)
-	}
-	return nil
+	return err
 }
 
 // lastError keeps an error in the form that fx gives to its hooks only: with the
@@ -54,14 +81,7 @@ func Graph(name string) (fx.DotGraph, error) {
 		return "", err
 	}
 	var dot fx.DotGraph
-	drawn := errors.New("drawn")
-	// Modules are invoked first: this one ends the matter before anything is run.
-	first := fx.Module("graph", fx.Invoke(func(d fx.DotGraph) error {
-		dot = d
-		return drawn
-	}))
-	app := append([]fx.Option{first}, g.base(context.Background(), nil)...)
-	if err := fx.New(app...).Err(); !errors.Is(err, drawn) {
+	if err := g.peek(func(d fx.DotGraph) { dot = d }); err != nil {
 		return "", g.explain(err)
 	}
 	return dot, nil
@@ -81,20 +101,12 @@ func isMissing(err error) bool {
 	return strings.Contains(dig.RootCause(err).Error(), "missing type")
 }
 
-// Start starts workers as node.Start does, after [Check] of a function that was
-// registered with [Func], under the overrides in s.Env ([With]).
+// Start starts workers as node.Start does, after [CheckSpec].
 func Start(node *shmkit.Node, s shmkit.Spec) (*shmkit.Group, error) {
-	if err := check(s); err != nil {
+	if err := CheckSpec(node, s); err != nil {
 		return nil, err
 	}
 	return node.Start(s)
-}
-
-func check(s shmkit.Spec) error {
-	if _, ours := graphs[s.Func]; !ours {
-		return nil
-	}
-	return Check(s.Func, overridesIn(s.Env)...)
 }
 
 // closer adds the end of v to the life of an application, if it has one.

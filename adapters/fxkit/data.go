@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"maps"
+	"reflect"
 
 	"go.uber.org/fx"
 
@@ -25,22 +26,28 @@ import (
 //
 // It is a proxy: the connections are the owner's.
 func DB(names ...string) fx.Option {
-	return byName(names, func(w *shmkit.Worker, name string) *sql.DB { return w.DB(name) })
+	return byName(names, func(w *shmkit.Worker, name string) *sql.DB { return w.DB(name) }, func(o owner, name string) error {
+		return unlessIn(o.node.Given().Databases, "database", name, "fxkit.Database, or shmkit.Options.Databases,")
+	})
 }
 
 // File lets a worker ask for *recfile.File: the owner's files of these names
 // ([shmkit.Options.Files]), in the way of [DB].
 func File(names ...string) fx.Option {
-	return byName(names, func(w *shmkit.Worker, name string) *recfile.File { return w.File(name) })
+	return byName(names, func(w *shmkit.Worker, name string) *recfile.File { return w.File(name) }, func(o owner, name string) error {
+		return unlessIn(o.node.Given().Files, "file", name, "shmkit.Options.Files")
+	})
 }
 
-func byName[T any](names []string, get func(w *shmkit.Worker, name string) T) fx.Option {
+func byName[T any](names []string, get func(w *shmkit.Worker, name string) T, met func(o owner, name string) error) fx.Option {
 	var options []fx.Option
 	for i, name := range names {
-		of := func(w *shmkit.Worker) T { return get(w, name) }
-		options = append(options, fx.Provide(fx.Annotate(of, fx.ResultTags(fmt.Sprintf("name:%q", name)))))
+		n := need{fmt.Sprintf("%v %s", reflect.TypeFor[T](), name), func(o owner) error { return met(o, name) }}
+		of := func(w *shmkit.Worker, _ token) T { return get(w, name) }
+		options = append(options, n.declare(),
+			fx.Provide(fx.Annotate(of, fx.ParamTags("", n.tag()), fx.ResultTags(fmt.Sprintf("name:%q", name)))))
 		if i == 0 {
-			options = append(options, fx.Provide(of))
+			options = append(options, fx.Provide(fx.Annotate(of, fx.ParamTags("", n.tag()))))
 		}
 	}
 	return fx.Options(options...)

@@ -2,7 +2,9 @@ package fxkit
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 
 	"go.uber.org/fx"
 
@@ -36,26 +38,10 @@ func Share[R spawn.Resource](name string, constructor any) fx.Option {
 // which takes ownership of the files. If T has a Close, it is called when the worker
 // stops.
 func Shared[T any](name string, attach func(files []*os.File, words []string) (T, error)) fx.Option {
-	return fx.Provide(func(lc fx.Lifecycle, w *shmkit.Worker) (T, error) {
-		files, words, err := donated(w, name, "Share")
-		if err != nil {
-			var none T
-			return none, err
-		}
-		v, err := attach(files, words)
-		if err == nil {
-			closer(lc, v)
-		}
-		return v, err
+	return taken(name, "fxkit.Share", func(spawn.Resource) error { return nil }, func(files []*os.File, words []string) (v T, ends any, err error) {
+		v, err = attach(files, words)
+		return v, v, err
 	})
-}
-
-func donated(w *shmkit.Worker, name, by string) ([]*os.File, []string, error) {
-	files, words, ok := w.Resource(name)
-	if !ok {
-		return nil, nil, fmt.Errorf("fxkit: the owner gives its workers no %q: add fxkit.%s of that name to it", name, by)
-	}
-	return files, words, nil
 }
 
 // Serve offers functions that run in the owner to its workers: constructor, a
@@ -80,17 +66,46 @@ func Serve[API any](o call.Options, constructor any) fx.Option {
 // Proxy lets a worker ask for an API, a struct of functions, which run in the owner:
 // those that it offers under that name with [Serve].
 func Proxy[API any](name string) fx.Option {
-	return fx.Provide(func(lc fx.Lifecycle, w *shmkit.Worker) (API, error) {
-		var none API
-		files, words, err := donated(w, name, "Serve")
-		if err != nil {
-			return none, err
+	fits := func(r spawn.Resource) error {
+		if server, ok := r.(*call.Server); ok {
+			return call.Check[API](server)
 		}
+		return fmt.Errorf("the owner's %q is a %T: give a proxy with fxkit.Serve, or take it with fxkit.Shared", name, r)
+	}
+	return taken(name, "fxkit.Serve", fits, func(files []*os.File, words []string) (api API, ends any, err error) {
 		conn, err := call.Attach(files, words)
 		if err != nil {
-			return none, err
+			return api, nil, err
 		}
-		lc.Append(fx.StopHook(conn.Close))
-		return call.Bind[API](conn)
+		api, err = call.Bind[API](conn)
+		if err != nil {
+			conn.Close()
+		}
+		return api, conn, err
 	})
+}
+
+// taken lets a worker ask for the T that attach makes of a resource. ends, if it has a
+// Close, is closed when the worker stops. In the owner, the resource passes fits, and by
+// is how to give it.
+func taken[T any](name, by string, fits func(spawn.Resource) error, attach func(files []*os.File, words []string) (v T, ends any, err error)) fx.Option {
+	n := need{"resource " + name, func(o owner) error {
+		given := o.node.Given().Resources
+		if r, ok := given[name]; ok {
+			return fits(r)
+		}
+		return lacks("resource", name, slices.Sorted(maps.Keys(given)), by)
+	}}
+	return fx.Options(n.declare(), fx.Provide(fx.Annotate(func(lc fx.Lifecycle, w *shmkit.Worker, _ token) (T, error) {
+		files, words, ok := w.Resource(name)
+		if !ok {
+			var none T
+			return none, fmt.Errorf("the owner gives its workers no resource %q: add %s of that name to it", name, by)
+		}
+		v, ends, err := attach(files, words)
+		if err == nil {
+			closer(lc, ends)
+		}
+		return v, err
+	}, fx.ParamTags("", "", n.tag()))))
 }

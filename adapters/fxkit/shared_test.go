@@ -169,7 +169,7 @@ func TestProxyWhenTheOwnerStops(t *testing.T) {
 func TestSharedErrors(t *testing.T) {
 	o, _ := options(t)
 	n := node(t, o)
-	for fn, want := range map[string]string{spends: `no \"bank\": add fxkit.Serve of that name`, shares: `no \"limits\": add fxkit.Share of that name`} {
+	for fn, want := range map[string]string{spends: `no resource \"bank\": add fxkit.Serve of that name`, shares: `no resource \"limits\": add fxkit.Share of that name`} {
 		g, err := n.Start(shmkit.Spec{Func: fn, Workers: 1})
 		if err != nil {
 			t.Fatal(err)

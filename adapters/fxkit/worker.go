@@ -203,10 +203,3 @@ func eventLogger(w *shmkit.Worker) fxevent.Logger {
 type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}
-
-// Config lets a worker ask for *cfgblob.Live[T], the run's configuration decoded
-// into a T and always current. Like all configuration it is shared. A configuration
-// that does not fit T is an error at the start.
-func Config[T any]() fx.Option {
-	return fx.Provide(func(w *shmkit.Worker) (*cfgblob.Live[T], error) { return shmkit.Bind[T](w) })
-}

@@ -11,13 +11,13 @@ import (
 )
 
 // Workers starts groups of workers when the application starts, in this order, each
-// after a [Check]; and ends the application when all of them have ended, with the
+// after a [CheckSpec] of all; and ends the application when all of them have ended, with the
 // worst exit code of a worker. When the application is stopped first, so are they.
 // The application's timeouts are as long as these workers may take.
 func Workers(specs ...shmkit.Spec) fx.Option {
 	return fx.Options(timeoutsOf(specs), fx.Invoke(func(lc fx.Lifecycle, end fx.Shutdowner, node *shmkit.Node) error {
 		for _, s := range specs {
-			if err := check(s); err != nil {
+			if err := CheckSpec(node, s); err != nil {
 				return err
 			}
 		}
