@@ -71,8 +71,8 @@ func methodOf(f reflect.StructField) (m method, err error) {
 	h := fnv.New64a()
 	for _, list := range [][]reflect.Type{m.in, m.out} {
 		for _, t := range list {
-			switch t.Kind() {
-			case reflect.Chan, reflect.Func, reflect.UnsafePointer:
+			switch k := t.Kind(); {
+			case k == reflect.Chan, k == reflect.Func, k == reflect.UnsafePointer, k == reflect.Interface && t.NumMethod() > 0:
 				return m, fmt.Errorf("takes or returns a %v: only what has a JSON form can travel", t)
 			}
 			fmt.Fprintf(h, "%s %v,", t.PkgPath(), t)

@@ -19,6 +19,8 @@
 //
 // A test sets the fields to what it likes. (The shape is that of filecoin's
 // go-jsonrpc: no generated code, and method values are checked by the compiler.)
+// Where code asks for an interface, the command shmkit/call/proxygen makes one of it:
+// the struct with the interface's methods, and a type that implements it over calls.
 //
 // What holds:
 //

@@ -5,6 +5,7 @@ package call_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -34,6 +35,9 @@ func TestWrongAPIs(t *testing.T) {
 		{serve(call.Serve(o, struct {
 			F func(context.Context, chan int) error
 		}{})), "field F takes or returns a chan int: only what has a JSON form can travel"},
+		{serve(call.Serve(o, struct {
+			F func(context.Context) (fmt.Stringer, error)
+		}{})), "field F takes or returns a fmt.Stringer: only what has a JSON form can travel"},
 		{serve(call.Serve(o, struct {
 			Ä func(context.Context) error
 		}{})), "field Ä has a name outside ASCII: choose another"},

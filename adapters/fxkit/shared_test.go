@@ -1,10 +1,14 @@
 package fxkit_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -96,19 +100,17 @@ func (a *account) Withdraw(ctx context.Context, n int) (left int, err error) {
 	return a.balance, nil
 }
 
-// bank is the part. Workers can ask for it, or for an interface over it.
+// bank is the part. Workers can ask for it, or for an interface.
 type bank struct {
 	Withdraw func(ctx context.Context, n int) (int, error)
 	Wait     func(ctx context.Context) error
 }
 
+//go:generate go run shmkit/call/proxygen -type withdrawer
+
 type withdrawer interface {
-	Withdraw(ctx context.Context, n int) (int, error)
+	Withdraw(ctx context.Context, n int) (left int, err error)
 }
-
-type viaBank struct{ bank }
-
-func (v viaBank) Withdraw(ctx context.Context, n int) (int, error) { return v.bank.Withdraw(ctx, n) }
 
 var spends = fxkit.Func("spends", func(ctx context.Context, log *slog.Logger, w withdrawer) error {
 	for n := 0; ; n++ {
@@ -121,14 +123,27 @@ var spends = fxkit.Func("spends", func(ctx context.Context, log *slog.Logger, w 
 			return err
 		}
 	}
-}, fxkit.Proxy[bank]("bank"), fx.Provide(func(b bank) withdrawer { return viaBank{b} }))
+}, fxkit.Proxy[withdrawerCalls]("bank"), fx.Provide(func(c withdrawerCalls) withdrawer { return newWithdrawerProxy(c, time.Hour) }))
+
+// What is generated is what the generator makes.
+func TestGeneratedIsNew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new.go")
+	if out, err := exec.Command("go", "run", "shmkit/call/proxygen", "-type=withdrawer", "-o", path).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	got, err1 := os.ReadFile("withdrawer_proxy_test.go")
+	want, err2 := os.ReadFile(path)
+	if err := errors.Join(err1, err2); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("run go generate: %v", err)
+	}
+}
 
 // Calls run in the owner, on the one object there is; its errors are found again.
 func TestProxy(t *testing.T) {
 	o, _ := options(t)
 	var a *account
 	code := run(t, o, shmkit.Spec{Func: spends, Workers: 3}, fx.Provide(newAccount), fx.Populate(&a),
-		fxkit.Serve[bank](call.Options{Name: "bank"}, func(a *account) bank { return bank{Withdraw: a.Withdraw} }))
+		fxkit.Serve[withdrawerCalls](call.Options{Name: "bank"}, func(a *account) withdrawerCalls { return newWithdrawerCalls(a) }))
 	if code != 0 || a.balance != 0 || !a.isStopped() {
 		t.Errorf("exit code %d, balance %d, stopped %v", code, a.balance, a.isStopped())
 	}
