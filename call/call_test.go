@@ -329,7 +329,7 @@ func TestConnCloses(t *testing.T) {
 // More calls than may run wait for their turn, or for the end of their context.
 func TestCallsTakeTurns(t *testing.T) {
 	var running, most atomic.Int32
-	gate := make(chan struct{})
+	entered, gate := make(chan struct{}, 20), make(chan struct{})
 	server := serve(t, call.Options{MaxCalls: 2}, waiting{func(ctx context.Context) error {
 		for n := running.Add(1); ; {
 			old := most.Load()
@@ -337,6 +337,7 @@ func TestCallsTakeTurns(t *testing.T) {
 				break
 			}
 		}
+		entered <- struct{}{}
 		<-gate
 		running.Add(-1)
 		return nil
@@ -350,9 +351,8 @@ func TestCallsTakeTurns(t *testing.T) {
 			}
 		})
 	}
-	for most.Load() < 2 {
-		time.Sleep(time.Millisecond)
-	}
+	<-entered
+	<-entered
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	var e *call.Error

@@ -148,6 +148,12 @@ func TestHostileValues(t *testing.T) {
 	}
 }
 
+// sessionWorkers are the goroutines of this process that run calls.
+func sessionWorkers() int {
+	stacks := make([]byte, 1<<20)
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "call.(*session).work(")
+}
+
 // A worker that calls and never takes an answer costs the owner no more than its
 // share, and the owner can close.
 func TestWorkerTakesNoAnswers(t *testing.T) {
@@ -158,21 +164,32 @@ func TestWorkerTakesNoAnswers(t *testing.T) {
 		return make([]byte, 60<<10), nil
 	}})
 	conn := hostile(t, server)
-	before := runtime.NumGoroutine()
-	refused := 0
-	for id := uint32(1); refused < 3; id++ {
-		conn.SetWriteDeadline(time.Now().Add(time.Second))
+	id := uint32(0)
+	send := func() {
+		id++
+		conn.SetWriteDeadline(time.Now().Add(time.Minute)) // a guard
 		if _, err := conn.Write([]byte(message(id, 1, 0, 0, "1"))); err != nil {
-			t.Fatalf("call %d: %v, want that no more is taken", id, err)
+			t.Fatalf("call %d: %v", id, err)
 		}
-		select {
-		case <-entered: // one after the other: never more than it may make
-		case <-time.After(100 * time.Millisecond): // it is not taken any more
-			refused++
+	}
+	// One after the other, so that never more run than it may make, until all that it may
+	// have wait with their answers.
+	for full := false; !full; {
+		send()
+		for taken := false; !taken && !full; time.Sleep(time.Millisecond) {
+			select {
+			case <-entered:
+				taken = true
+			default:
+				full = sessionWorkers() >= 2*most
+			}
 		}
-		if n := runtime.NumGoroutine() - before; n > 2*most {
-			t.Fatalf("%d goroutines more after %d calls", n, id)
-		}
+	}
+	for range 3 {
+		send()
+	}
+	if n := sessionWorkers(); n > 2*most {
+		t.Fatalf("%d goroutines after %d calls", n, id)
 	}
 	server.Close() // must not wait for the worker
 }
