@@ -4,7 +4,7 @@ package call_test
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net"
 	"net/rpc"
 	"os"
@@ -30,11 +30,13 @@ type arithAPI struct {
 	Add func(ctx context.Context, a Args) (int, error)
 }
 
-// block is how many calls one party makes before it is the other's turn.
-const block = 100
+const (
+	block = 100 // calls that one party makes before it is the other's turn
+	turns = 7   // parts of the run, each with a median of its own
+)
 
 // callers measures both in one process that is not the owner's: n calls each, in
-// turns, and prints the medians in nanoseconds.
+// turns, and prints the medians of each part of the run in nanoseconds.
 var callers = proctest.Helper("callers", func(args []string) {
 	n, _ := strconv.Atoi(args[1])
 	conn, err := call.Attach([]*os.File{os.NewFile(3, "call")}, args[2:])
@@ -49,47 +51,58 @@ var callers = proctest.Helper("callers", func(args []string) {
 	if err != nil {
 		panic(err)
 	}
-	var ours, theirs []time.Duration
-	for round := range n / block {
+	measure := func(add func(a Args) (int, error)) (times []time.Duration) {
 		for i := range block {
 			start := time.Now()
-			if sum, err := api.Add(context.Background(), Args{i, round}); err != nil || sum != i+round {
+			if sum, err := add(Args{i, 7}); err != nil || sum != i+7 {
 				panic(err)
 			}
-			ours = append(ours, time.Since(start))
+			times = append(times, time.Since(start))
 		}
-		for i := range block {
-			var sum int
-			start := time.Now()
-			if err := peer.Call("Arith.Add", Args{i, round}, &sum); err != nil || sum != i+round {
-				panic(err)
-			}
-			theirs = append(theirs, time.Since(start))
-		}
+		return times
 	}
-	slices.Sort(ours)
-	slices.Sort(theirs)
-	os.Stdout.WriteString(ours[len(ours)/2].String() + " " + theirs[len(theirs)/2].String())
+	for range turns {
+		var ours, theirs []time.Duration
+		for range max(n/block/turns, 1) {
+			ours = append(ours, measure(func(a Args) (int, error) { return api.Add(context.Background(), a) })...)
+			theirs = append(theirs, measure(func(a Args) (sum int, err error) {
+				err = peer.Call("Arith.Add", a, &sum)
+				return sum, err
+			})...)
+		}
+		slices.Sort(ours)
+		slices.Sort(theirs)
+		fmt.Println(ours[len(ours)/2].Nanoseconds(), theirs[len(theirs)/2].Nanoseconds())
+	}
 })
 
 // BenchmarkProxyCall calls a function of another process, beside net/rpc on a Unix
 // socket: same arguments, same two processes, in turns of a hundred calls.
 func BenchmarkProxyCall(b *testing.B) {
 	ours, theirs := roundTrips(b, b.N+100*block)
+	ratios := make([]float64, turns)
+	for i := range ratios {
+		ratios[i] = ours[i] / theirs[i]
+	}
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(float64(ours), "p50-ns")
-	b.ReportMetric(float64(theirs), "netrpc-p50-ns")
-	b.ReportMetric(float64(ours)/float64(theirs), "netrpc-ratio")
+	for unit, xs := range map[string][]float64{"p50-ns": ours, "netrpc-p50-ns": theirs, "netrpc-ratio": ratios} {
+		slices.Sort(xs)
+		mid := xs[turns/2]
+		b.ReportMetric(mid, unit)
+		b.ReportMetric(100*(xs[turns-1]-xs[0])/mid, unit+":spread-%")
+	}
 }
 
 // The benchmark's parties answer what they should; the helper panics otherwise.
 func TestRoundTrips(t *testing.T) {
-	if ours, theirs := roundTrips(t, block); ours <= 0 || theirs <= 0 {
+	ours, theirs := roundTrips(t, block)
+	if len(ours) != turns || slices.Min(ours) <= 0 || len(theirs) != turns || slices.Min(theirs) <= 0 {
 		t.Error(ours, theirs)
 	}
 }
 
-func roundTrips(t testing.TB, n int) (ours, theirs time.Duration) {
+// roundTrips are the median times of a call in each turn, in nanoseconds.
+func roundTrips(t testing.TB, n int) (ours, theirs []float64) {
 	path := filepath.Join(t.TempDir(), "rpc")
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -116,11 +129,12 @@ func roundTrips(t testing.TB, n int) (ours, theirs time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mine, other, _ := strings.Cut(string(out), " ")
-	ours, err1 := time.ParseDuration(mine)
-	theirs, err2 := time.ParseDuration(other)
-	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
+	for line := range strings.Lines(string(out)) {
+		var mine, other float64
+		if _, err := fmt.Sscan(line, &mine, &other); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		ours, theirs = append(ours, mine), append(theirs, other)
 	}
 	return ours, theirs
 }
