@@ -11,7 +11,8 @@ import (
 )
 
 // A Conn is a worker's connection to the functions of the owner. Any number of
-// goroutines may use it.
+// goroutines may use it. It is made by [Attach], lives until [Conn.Close] or the end of
+// the owner, and costs a descriptor and a buffer of Options.MaxMessage bytes.
 type Conn struct {
 	name    string
 	link    *link
@@ -94,7 +95,8 @@ func (c *Conn) readWords(words []string) (limit int, err error) {
 
 // Bind returns a T, a struct of functions as in [Serve], that run in the owner. A
 // function that this worker is not offered returns [ErrNotOffered]. One that the
-// owner declares otherwise is an error of Bind.
+// owner declares otherwise is an error of Bind. The functions may be called at the same
+// time, and after the end of c return [ErrGone] or [os.ErrClosed].
 func Bind[T any](c *Conn) (T, error) {
 	var api T
 	ms, err := methodsOf(reflect.TypeFor[T]())

@@ -107,3 +107,49 @@ func ExampleCallerOf() {
 	// Output:
 	// worker 2 of group "count" <nil>
 }
+
+// shortage says what is short. Its fields travel.
+type shortage struct{ What string }
+
+func (s *shortage) Error() string { return "no more " + s.What }
+
+func init() { call.RegisterErrorType[*shortage]("example.shortage") }
+
+// An error of a type of its own is found by errors.As in the worker.
+func ExampleRegisterErrorType() {
+	type api struct {
+		Take func(ctx context.Context, what string) error
+	}
+	server, err := call.Serve(call.Options{Name: "stock"}, api{Take: func(_ context.Context, what string) error {
+		return fmt.Errorf("shelf 7: %w", &shortage{what})
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer server.Close()
+	files, words, lease, err := server.Donate("shop", 0, 1)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer lease.Close()
+	conn, err := call.Attach(files, words)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+	worker, err := call.Bind[api](conn)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = worker.Take(context.Background(), "apples")
+	var short *shortage
+	fmt.Println(errors.As(err, &short), short.What)
+	fmt.Println(err)
+	// Output:
+	// true apples
+	// call: "stock".Take: shelf 7: no more apples
+}

@@ -20,7 +20,7 @@ import (
 func Config[T any]() fx.Option {
 	n := need{fmt.Sprintf("configuration as %v of %s", reflect.TypeFor[T](), reflect.TypeFor[T]().PkgPath()), configFits[T]}
 	return fx.Options(n.declare(), fx.Provide(fx.Annotate(
-		func(w *shmkit.Worker, _ token) (*cfgblob.Live[T], error) { return shmkit.Bind[T](w) },
+		func(w *shmkit.Worker, _ fromOwner) (*cfgblob.Live[T], error) { return shmkit.Bind[T](w) },
 		fx.ParamTags("", n.tag()))))
 }
 

@@ -24,7 +24,8 @@ import (
 //		Archive *sql.DB `name:"archive"`
 //	}) error
 //
-// It is a proxy: the connections are the owner's.
+// It is a proxy: the connections are the owner's, and are given back when the worker
+// ends. The *sql.DB is not to be closed.
 func DB(names ...string) fx.Option {
 	return byName(names, func(w *shmkit.Worker, name string) *sql.DB { return w.DB(name) }, func(o owner, name string) error {
 		return unlessIn(o.node.Given().Databases, "database", name, "fxkit.Database, or shmkit.Options.Databases,")
@@ -43,7 +44,7 @@ func byName[T any](names []string, get func(w *shmkit.Worker, name string) T, me
 	var options []fx.Option
 	for i, name := range names {
 		n := need{fmt.Sprintf("%v %s", reflect.TypeFor[T](), name), func(o owner) error { return met(o, name) }}
-		of := func(w *shmkit.Worker, _ token) T { return get(w, name) }
+		of := func(w *shmkit.Worker, _ fromOwner) T { return get(w, name) }
 		options = append(options, n.declare(),
 			fx.Provide(fx.Annotate(of, fx.ParamTags("", n.tag()), fx.ResultTags(fmt.Sprintf("name:%q", name)))))
 		if i == 0 {

@@ -35,7 +35,8 @@
 //     ([Serve] in the owner, [Proxy] in the worker). A controlled subset, with
 //     contexts, errors and deadlines; a call costs a round trip between processes.
 //     Databases are that, too ([Database] in the owner, [DB] in the worker), and files
-//     that many append to ([File]).
+//     that many append to ([File]). For an interface, the command shmkit/call/proxygen
+//     makes what [Serve] and [Proxy] want.
 //
 // # The life of a worker
 //
@@ -45,6 +46,11 @@
 // OnStop hooks run in reverse order before the process ends. An error of any of
 // these is the worker's, and told by [shmkit.Group.Wait].
 //
-// [Check] finds what a worker's graph lacks before any worker is started; [Workers]
-// and [Start] call it.
+// What a worker function is given is valid until it returns, and in OnStop hooks. A [Scoped] thing lives as long as its scope ([NewScope]), a
+// [Singleton] until it is reset, what a [Factory] makes as long as its caller likes.
+//
+// # What is checked
+//
+// [Check] finds what a worker's graph lacks before any worker is started, [CheckSpec]
+// also what its owner lacks; [Workers] and [Start] call it.
 package fxkit

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"go.uber.org/fx"
@@ -150,12 +151,29 @@ var (
 	findsWay = fxkit.Override("finds-way", fx.Supply(way("north")))
 )
 
+// What a worker function is built from, as a picture: here, what one of its parts is
+// made of. For all of it: os.WriteFile("reads.dot", []byte(dot), 0o644), and then
+// dot -Tsvg reads.dot.
 func ExampleGraph() {
 	dot, err := fxkit.Graph(reads)
-	fmt.Println(string(dot)[:len("digraph")], err)
-	// os.WriteFile("reads.dot", []byte(dot), 0o644), and: dot -Tsvg reads.dot
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var number string
+	for line := range strings.Lines(string(dot)) {
+		line = strings.TrimSpace(line)
+		if strings.Contains(line, `label="openDictionary"`) {
+			number, _, _ = strings.Cut(line, " ")
+		}
+		if edge, ok := strings.CutPrefix(line, number+" -> "); ok && number != "" {
+			needs, _, _ := strings.Cut(edge, " ")
+			fmt.Println("openDictionary needs", needs)
+		}
+	}
 	// Output:
-	// digraph <nil>
+	// openDictionary needs "fx.Lifecycle"
+	// openDictionary needs "*slog.Logger"
 }
 
 // Purse is what workers may do with the owner's purse: take, but not fill it.

@@ -25,22 +25,23 @@ type owner struct {
 	spec shmkit.Spec
 }
 
-// A token stands for the other side in a worker's graph: the constructor that takes
-// something from the owner asks for the token of that need. So fx itself finds out
-// whether a need is one, or is replaced by an override. It is nothing by itself.
-type token struct{}
+// A fromOwner is a token of the other side in a worker's graph: the constructor that
+// takes something from the owner asks for the one of that need. So fx itself finds out
+// whether a need is one, or is replaced by an override, and draws it. It is nothing by
+// itself.
+type fromOwner struct{}
 
 func (n need) tag() string { return fmt.Sprintf("name:%q", n.name) }
 
 // declare adds a need and its token to a graph.
 func (n need) declare() fx.Option {
-	return fx.Provide(fx.Annotate(func() (token, need) { return token{}, n }, fx.ResultTags(n.tag(), `group:"shmkit.needs"`)))
+	return fx.Provide(fx.Annotate(func() (fromOwner, need) { return fromOwner{}, n }, fx.ResultTags(n.tag(), `group:"shmkit.needs"`)))
 }
 
 // missing makes the graph lack the token.
 func (n need) missing() fx.Option {
 	type absent struct{} // provided by nobody
-	return fx.Decorate(fx.Annotate(func(absent) token { return token{} }, fx.ResultTags(n.tag())))
+	return fx.Decorate(fx.Annotate(func(absent) fromOwner { return fromOwner{} }, fx.ResultTags(n.tag())))
 }
 
 // needs are all that the graph declares, whether they are reached or not.

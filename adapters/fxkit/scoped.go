@@ -10,7 +10,7 @@ import (
 )
 
 // A Scoped makes one T for each scope, when it is first asked for there. Any number
-// of goroutines may use it.
+// of goroutines may use it. The zero value is of no use: it is made by [ProvideScoped].
 type Scoped[T any] struct {
 	how   recipe[T]
 	names []string

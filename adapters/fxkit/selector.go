@@ -11,7 +11,8 @@ import (
 )
 
 // A Selector is one of several things of a kind: the one that the live configuration
-// names at the moment. Any number of goroutines may use it.
+// names at the moment. Any number of goroutines may use it. The zero value is of no use:
+// it is made by [ProvideSelector].
 type Selector[T any] struct {
 	key   func() string
 	cases map[string]*Singleton[T]

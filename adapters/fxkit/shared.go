@@ -96,7 +96,7 @@ func taken[T any](name, by string, fits func(spawn.Resource) error, attach func(
 		}
 		return lacks("resource", name, slices.Sorted(maps.Keys(given)), by)
 	}}
-	return fx.Options(n.declare(), fx.Provide(fx.Annotate(func(lc fx.Lifecycle, w *shmkit.Worker, _ token) (T, error) {
+	return fx.Options(n.declare(), fx.Provide(fx.Annotate(func(lc fx.Lifecycle, w *shmkit.Worker, _ fromOwner) (T, error) {
 		files, words, ok := w.Resource(name)
 		if !ok {
 			var none T

@@ -1,14 +1,10 @@
 package fxkit_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -124,19 +120,6 @@ var spends = fxkit.Func("spends", func(ctx context.Context, log *slog.Logger, w 
 		}
 	}
 }, fxkit.Proxy[withdrawerCalls]("bank"), fx.Provide(func(c withdrawerCalls) withdrawer { return newWithdrawerProxy(c, time.Hour) }))
-
-// What is generated is what the generator makes.
-func TestGeneratedIsNew(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "new.go")
-	if out, err := exec.Command("go", "run", "shmkit/call/proxygen", "-type=withdrawer", "-o", path).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	got, err1 := os.ReadFile("withdrawer_proxy_test.go")
-	want, err2 := os.ReadFile(path)
-	if err := errors.Join(err1, err2); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("run go generate: %v", err)
-	}
-}
 
 // Calls run in the owner, on the one object there is; its errors are found again.
 func TestProxy(t *testing.T) {

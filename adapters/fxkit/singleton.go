@@ -13,7 +13,8 @@ import (
 
 // A Singleton makes one T, when it is first asked for, and keeps it until it is reset.
 // Any number of goroutines may use it. (What fx provides is a singleton as well; this
-// is for those that have to be made late, or anew.)
+// is for those that have to be made late, or anew.) The zero value is of no use: it is
+// made by [ProvideSingleton].
 type Singleton[T any] struct {
 	how  recipe[T]
 	cell cell[T]
