@@ -46,8 +46,9 @@
 // OnStop hooks run in reverse order before the process ends. An error of any of
 // these is the worker's, and told by [shmkit.Group.Wait].
 //
-// What a worker function is given is valid until it returns, and in OnStop hooks. A [Scoped] thing lives as long as its scope ([NewScope]), a
-// [Singleton] until it is reset, what a [Factory] makes as long as its caller likes.
+// What a worker function is given is valid until it returns, and in OnStop hooks. A
+// [Scoped] thing lives as long as its scope ([NewScope]), a [Singleton] until it is
+// reset, what a [Factory] makes as long as its caller likes.
 //
 // # What is checked
 //
