@@ -103,7 +103,7 @@ func run(t testing.TB, o shmkit.Options, spec shmkit.Spec, more ...fx.Option) in
 // node starts a node by itself.
 func node(t testing.TB, o shmkit.Options) *shmkit.Node {
 	t.Helper()
-	n, err := shmkit.Start(t.Context(), o)
+	n, err := shmkit.Start(context.WithoutCancel(t.Context()), o) // that ends before the node is closed: a run cut off
 	if err != nil {
 		t.Fatal(err)
 	}
